@@ -1,0 +1,129 @@
+"""Pictures as one uint8 tensor on the training device: no worker processes, no Python per picture."""
+
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from . import strokes
+
+SOURCES = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # our name: torchvision's class
+STROKES = {"train": (60_000, 1), "test": (10_000, 2)}  # how many, seed
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set. images (N, C, H, W) uint8, labels (N,) int64; name says what it really is, e.g. "strokes"."""
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    sentence: str  # what a notebook says about it
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: str | torch.device) -> "Images":
+        return Images(self.name, self.images.to(device), self.labels.to(device), self.sentence)
+
+    def pictures(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """The pictures at these places as the models see them: (B, C, H, W) float32 in [-1, 1]."""
+        return self.images[index].float() / 127.5 - 1
+
+    def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Batch number `step` of an endless shuffled run: pictures (size, C, H, W) and labels (size,).
+
+        Each epoch is a fresh permutation made from (seed, epoch), so any step can be had without the ones before.
+        """
+        n = len(self)
+        places = torch.arange(step * size, (step + 1) * size)
+        orders = {e: self._order(seed, e) for e in range(int(places[0]) // n, int(places[-1]) // n + 1)}
+        index = torch.cat([orders[e][places[places // n == e] % n] for e in orders]).to(self.images.device)
+        return self.pictures(index), self.labels[index]
+
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        if _orders.get("key") != (len(self), seed, epoch):
+            g = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+            _orders.update(key=(len(self), seed, epoch), order=torch.randperm(len(self), generator=g))
+        return _orders["order"]
+
+
+_orders: dict = {}  # the permutation of the current epoch
+
+
+def folder() -> Path:
+    """DIFFUSION101_DATA, or the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("DIFFUSION101_DATA") or cache / "diffusion101").expanduser()
+
+
+def load(name: str = "mnist", split: str = "train", size: int = 28) -> Images:
+    """ "mnist", "fashion" or "strokes"; split "train" or "test"; size of the pictures' sides.
+
+    Looks in the cache, then in DIFFUSION101_DATA, then downloads. Where MNIST cannot be had, `strokes` stand in
+    (Images.name tells); FashionMNIST has no stand-in and raises ValueError.
+    """
+    if name not in (*SOURCES, "strokes"):
+        raise ValueError(f"unknown data {name!r}; there are {', '.join((*SOURCES, 'strokes'))}")
+    if split not in ("train", "test"):
+        raise ValueError(f"unknown split {split!r}; there are train and test")
+    cached = folder() / "cache" / f"{name}-{split}.safetensors"
+    if name == "strokes" and size != 28:
+        images, labels = strokes.dataset(STROKES[split][0], size=size, seed=STROKES[split][1])
+    elif cached.is_file():
+        images, labels = load_file(cached).values()
+    else:
+        try:
+            images, labels = _make(name, split)
+        except (OSError, RuntimeError, URLError):
+            if name != "mnist":
+                raise ValueError(f"{SOURCES[name]} is neither in {folder()} nor can it be downloaded") from None
+            return load("strokes", split, size)
+        _keep(cached, images, labels)
+    kind = "digits drawn on the spot (MNIST could not be had)" if name == "strokes" else f"real {SOURCES[name]} pictures"
+    sentence = f"This notebook uses {len(images):,} {kind}."
+    return Images(name, _resize(images, size), labels, sentence)
+
+
+def _make(name: str, split: str) -> tuple[Tensor, Tensor]:
+    if name == "strokes":
+        count, seed = STROKES[split]
+        return strokes.dataset(count, seed=seed)
+    from torchvision import datasets  # slow to import, and not needed once there is a cache
+
+    waited = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(10)  # torchvision waits for ever
+    try:
+        with open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
+            found = getattr(datasets, SOURCES[name])(folder(), train=split == "train", download=True)
+    finally:
+        socket.setdefaulttimeout(waited)
+    return found.data[:, None], found.targets.long()
+
+
+def _keep(path: Path, images: Tensor, labels: Tensor) -> None:
+    """Write the cache, whole or not at all; a read-only folder simply gets none."""
+    root = folder()
+    if root.exists() and not root.stat().st_mode & 0o222:  # asked of the mode: root may write anywhere
+        return
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"images": images.contiguous(), "labels": labels}, beside)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] == size:
+        return images
+    resize = torch.nn.functional.interpolate
+    chunks = [resize(c.float(), size=(size, size), mode="bilinear", antialias=True) for c in images.split(4096)]
+    return torch.cat([c.round().clamp(0, 255).byte() for c in chunks])

@@ -1,0 +1,43 @@
+"""Wrappers around a denoise function: steering it by a condition, and keeping its guesses inside the data's range."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .process import Denoised, from_x0
+from .schedules import Schedule
+
+Denoise = Callable[[Tensor, Tensor], Denoised]
+
+
+def guide(model: Callable[..., Denoised], cond: Tensor, scale: float) -> Denoise:
+    """Classifier-free guidance (Ho & Salimans 2022): u + w (c - u), one network call on a batch of twice the size.
+
+    w = scale: 0 unconditional, 1 conditional, above 1 guided. (The paper's w is ours minus one.)
+    cond: labels (B,) or tokens (B, L); model.null is the label or token that stands for "anything".
+    """
+    if not math.isfinite(scale):
+        raise ValueError(f"the guidance scale is {scale}; it must be a finite number")
+    null = torch.full_like(cond, model.null)
+    if scale in (0, 1):  # one of the two answers has no weight
+        only = cond if scale == 1 else null
+        return lambda x, t: model(x, t, only.to(x.device))
+
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
+        both = torch.cat([null, cond]).to(x.device)
+        x0, eps = model(torch.cat([x, x]), torch.cat([t, t]), both)
+        (u0, c0), (u, c) = x0.chunk(2), eps.chunk(2)
+        return Denoised(u0 + scale * (c0 - u0), u + scale * (c - u))
+
+    return denoise
+
+
+def clip(denoise: Denoise, s: Schedule, low: float = -1.0, high: float = 1.0) -> Denoise:
+    """Clamp x0 into [low, high] and derive eps from it again, so that x = signal x0 + noise eps still holds."""
+
+    def clipped(x: Tensor, t: Tensor) -> Denoised:
+        return from_x0(denoise(x, t).x0.clamp(low, high), x, t, s)
+
+    return clipped

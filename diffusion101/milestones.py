@@ -1,0 +1,18 @@
+"""The course as values: each milestone is the one before with one thing replaced.
+
+M1 01 a UNet at one resolution that does not know t    M4 04 the same network; the schedule and the target change
+M2 02 it knows t                                       M5 05 it knows the label
+M3 03 it sees the picture at three resolutions
+"""
+
+from dataclasses import replace
+
+from .networks import UNetConfig
+
+M1 = UNetConfig(widths=(32,), blocks=1)
+M2 = replace(M1, time=128)
+M3 = replace(M2, widths=(32, 64, 64))
+M4 = M3
+M5 = replace(M4, classes=10)
+
+MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5}

@@ -1,0 +1,100 @@
+"""One UNet for the whole course; each lesson replaces one thing in its config."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import Down, ResBlock, Up, norm, zeroed
+from .embeddings import TimeEmbedding
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything that shapes a UNet.
+
+    channels  of the picture: 1 grey, 3 colour
+    widths    channels inside, one entry per resolution; every entry after the first halves the picture
+    blocks    residual blocks per resolution on the way down, and as many on the way up
+    time      width of the time embedding; 0: the network does not know t
+    classes   number of labels; label `classes` means "any" (the null label of guidance); 0: no labels
+    dropout   rate inside the residual blocks
+    """
+
+    channels: int = 1
+    widths: tuple[int, ...] = (32,)
+    blocks: int = 2
+    time: int = 0
+    classes: int = 0
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if not self.widths or min(self.widths) < 1 or self.blocks < 1 or self.channels < 1:
+            raise ValueError(f"widths, blocks and channels must be positive, not {self}")
+        if self.classes and not self.time:
+            raise ValueError("classes join the time embedding: give time a width too")
+
+
+class Level(nn.Module):
+    """One resolution: blocks down (push), everything smaller, blocks up (pop)."""
+
+    def __init__(self, config: UNetConfig, depth: int = 0):
+        super().__init__()
+        width, options = config.widths[depth], (config.time, config.dropout)
+        self.down = nn.ModuleList(ResBlock(width, width, *options) for _ in range(config.blocks))
+        self.up = nn.ModuleList(ResBlock(2 * width, width, *options) for _ in range(config.blocks))
+        self.inner = None
+        if depth + 1 < len(config.widths):
+            smaller = config.widths[depth + 1]
+            self.shrink, self.inner, self.grow = Down(width, smaller), Level(config, depth + 1), Up(smaller, width)
+
+    def forward(self, h: Tensor, emb: Tensor | None) -> Tensor:
+        skips = []
+        for block in self.down:
+            h = block(h, emb)
+            skips.append(h)
+        if self.inner is not None:
+            h = h + self.grow(self.inner(self.shrink(h), emb))  # grow starts at zero
+        for block in self.up:
+            h = block(torch.cat([h, skips.pop()], dim=1), emb)
+        return h
+
+
+class UNet(nn.Module):
+    """x (B, channels, H, W), t (B,) int64, cond: labels (B,) int64 or None -> (B, channels, H, W).
+
+    H and W must be divisible by 2 ** (len(widths) - 1). Without cond, a network with classes takes the null label.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        self.null = config.classes
+        self.conv_in = nn.Conv2d(config.channels, config.widths[0], 3, padding=1)
+        self.time = TimeEmbedding(config.time) if config.time else None
+        self.label = zeroed(nn.Embedding(config.classes + 1, config.time)) if config.classes else None
+        self.body = Level(config)
+        self.norm_out = norm(config.widths[0])
+        self.conv_out = zeroed(nn.Conv2d(config.widths[0], config.channels, 3, padding=1))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        self._check(x, cond)
+        emb = self.time(t) if self.time else None
+        if self.label is not None:
+            emb = emb + self.label(torch.full_like(t, self.null) if cond is None else cond)
+        h = self.conv_in(x.contiguous(memory_format=torch.channels_last))
+        h = self.body(h, emb)
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+    def _check(self, x: Tensor, cond: Tensor | None) -> None:
+        multiple = 2 ** (len(self.config.widths) - 1)
+        if x.ndim != 4 or x.shape[1] != self.config.channels or x.shape[2] % multiple or x.shape[3] % multiple:
+            raise ValueError(
+                f"the picture is {tuple(x.shape)}; this UNet needs (B, {self.config.channels}, H, W) "
+                f"with H and W divisible by {multiple}"
+            )
+        if cond is not None and self.label is None:
+            raise ValueError("this UNet knows no labels: its config has classes=0")

@@ -1,0 +1,164 @@
+"""A training run on disk: a folder that holds everything needed to read, judge and resume it."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor, nn
+
+from . import __version__, checkpoint, data, schedules
+from .denoiser import Denoiser
+from .evaluate import cost, evaluate, hardware, judge, sample
+from .networks.classifier import Classifier
+from .recipe import Recipe
+from .train import Run, TrainStep, train
+
+
+def build(recipe: Recipe, device: str | torch.device = "cpu") -> nn.Module:
+    """The untrained (or warm-started) model of a recipe: a Denoiser, or the Classifier."""
+    torch.manual_seed(recipe.seed)
+    if recipe.kind == "classifier":
+        return Classifier(**recipe.network).to(device)
+    network = recipe.build()
+    if recipe.warm_start:
+        checkpoint.warm_start(network, recipe.warm_start)
+    return Denoiser(network, schedules.make(**recipe.schedule), recipe.predict, recipe.loss).to(device)
+
+
+def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
+    """Pictures x (N, C, H, W) in [-1, 1] as one picture, N/columns rows, each pixel scale² times."""
+    n, c, h, w = x.shape
+    rows = -(-n // columns)
+    x = torch.cat([x, x.new_full((rows * columns - n, c, h, w), -1)])
+    x = x.view(rows, columns, c, h, w).permute(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
+    array = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
+    picture = Image.fromarray(array[:, :, 0] if c == 1 else array)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+class Folder:
+    """runs/x: recipe.yaml, version.txt, metrics.jsonl, TensorBoard events, samples/*.png, state.pt, model.safetensors."""
+
+    def __init__(self, path: Path, recipe: Recipe, resume: bool):
+        self.path, self.recipe = path, recipe
+        kept = path / "recipe.yaml"
+        if kept.exists() and not resume:
+            raise ValueError(f"{path} already holds a run; add --resume to go on with it, or choose another --out")
+        if resume:
+            if not (path / "state.pt").exists():
+                raise ValueError(f"{path} holds no run to resume")
+            before = yaml.safe_load(kept.read_text())
+            for key, value in asdict(recipe).items():
+                if before.get(key) != value:
+                    raise ValueError(f"cannot resume {path}: its {key} was {before.get(key)!r}, now it is {value!r}")
+
+    def start(self) -> None:
+        checkpoint.whole(self.path / "recipe.yaml", lambda f: f.write_text(yaml.safe_dump(asdict(self.recipe))))
+        checkpoint.whole(self.path / "version.txt", lambda f: f.write_text(version() + "\n"))
+
+    def keep(self, run: Run) -> None:
+        checkpoint.whole(self.path / "state.pt", lambda f: torch.save(run.state_dict(), f))
+
+    def restore(self, run: Run) -> None:
+        run.load_state_dict(torch.load(self.path / "state.pt", weights_only=True))
+        metrics = self.path / "metrics.jsonl"  # rows after the kept state will be made again
+        rows = metrics.read_text().splitlines() if metrics.exists() else []
+        rows = [row for row in rows if json.loads(row)["step"] <= run.step]
+        checkpoint.whole(metrics, lambda f: f.write_text("".join(row + "\n" for row in rows)))
+
+
+def fit(
+    recipe: Recipe,
+    out: str | Path,
+    resume: bool = False,
+    device: str | torch.device = "cpu",
+    progress: Callable[[Iterator[TrainStep], int, int], Iterator[TrainStep]] = lambda steps, total, done: steps,
+) -> dict:
+    """Train a recipe in the folder `out`, score it, write model.safetensors; returns the file's metadata.
+
+    Interrupted (Ctrl-C) it keeps its state first. Bad settings raise ValueError before anything is written.
+    """
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    folder = Folder(Path(out), recipe, resume)
+    model = build(recipe, device)
+    pictures = data.load(recipe.data, "train", recipe.size).to(device)
+    run = Run(model, recipe)
+    folder.start()
+    if resume:
+        folder.restore(run)
+    writer = SummaryWriter(folder.path, purge_step=run.step)
+    epoch = max(1, len(pictures) // recipe.batch)
+    began = saved = time.time()
+    try:
+        with (folder.path / "metrics.jsonl").open("a") as log:
+            for step in progress(train(model, pictures, recipe, run), recipe.steps, run.step):
+                row = {"step": step.step, "images": step.images, "loss": step.loss, "lr": step.lr, "grad": step.grad_norm}
+                log.write(json.dumps(row) + "\n")
+                for key in ("loss", "lr", "grad"):
+                    writer.add_scalar(key, row[key], step.step)
+                if step.step % epoch == 0 or step.step == recipe.steps:
+                    log.flush()
+                    folder.keep(run)
+                    _draw(folder, run, step.step, writer)
+                elif time.time() - saved > 60:
+                    log.flush()
+                    folder.keep(run)
+                    saved = time.time()
+    except KeyboardInterrupt:
+        folder.keep(run)
+        raise
+    finally:
+        writer.close()
+    best = run.ema.module.eval()
+    about = {
+        "recipe": asdict(recipe),
+        "data": pictures.name,
+        "images": recipe.steps * recipe.batch,
+        "parameters": sum(p.numel() for p in best.parameters()),
+        "hardware": hardware(torch.device(device)),
+        "seconds": round(time.time() - began),
+        "version": version(),
+    }
+    test = data.load(recipe.data, "test", recipe.size)
+    if isinstance(best, Denoiser):
+        about |= checkpoint.describe(best) | {"mmacs": cost(best, recipe.size)}
+        if recipe.evaluate["samples"]:
+            about["scores"] = evaluate(best, test, **recipe.evaluate)
+    else:
+        right = judge(best, test.to(device).pictures())[0].argmax(1).cpu() == test.labels
+        about |= {"kind": "classifier", "network": best.options}
+        about["scores"] = {"accuracy": right.float().mean().item(), "samples": len(test)}
+    checkpoint.write(folder.path / "model.safetensors", best.network if isinstance(best, Denoiser) else best, about)
+    return about
+
+
+def _draw(folder: Folder, run: Run, step: int, writer) -> None:
+    """A grid of samples of the averaged weights, always from the same noise."""
+    if not isinstance(run.denoiser, Denoiser):
+        return
+    model = run.ema.module.eval()
+    shape = (40, model.network.config.channels, folder.recipe.size, folder.recipe.size)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()).device)
+    labels = torch.arange(len(noise), device=noise.device) % 10 if model.null else None
+    *_, last = sample(model, noise, labels, scale=2.0, steps=25)
+    picture = grid(last.x)
+    path = folder.path / "samples" / f"step-{step:06}.png"
+    checkpoint.whole(path, lambda f: picture.save(f, format="png"))
+    writer.add_images("samples", (last.x[:, :1].clamp(-1, 1) + 1) / 2, step)
+
+
+def version() -> str:
+    """The package's version and, in a clone, the commit it stands at."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--tags"]
+        return f"{__version__} {subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}"
+    except (OSError, subprocess.CalledProcessError):
+        return __version__

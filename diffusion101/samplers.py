@@ -1,0 +1,108 @@
+"""From noise to data. Every sampler is a generator, so the caller owns the loop: draw, stop, or go on.
+
+denoise is any function (x, t) -> Denoised; x (B, ...) is standard normal noise; the steps run over s.times(steps).
+Noise is drawn on the generator's device, so that one seed gives the same picture everywhere.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .process import Denoised, q_posterior
+from .schedules import Schedule
+
+Denoise = Callable[[Tensor, Tensor], Denoised]
+
+
+class Step(NamedTuple):
+    """One step of a sampler: the time reached, x there, and the guess of x0 that led there."""
+
+    t: int
+    x: Tensor
+    x0: Tensor
+
+
+def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    device = x.device if generator is None else generator.device
+    return torch.randn(x.shape, generator=generator, device=device).to(x)
+
+
+def _full(x: Tensor, t: int) -> Tensor:
+    return torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+
+
+@torch.no_grad()
+def ddpm(
+    denoise: Denoise,
+    x: Tensor,
+    s: Schedule,
+    steps: int | None = None,
+    generator: torch.Generator | None = None,
+    variance: str = "posterior",
+) -> Iterator[Step]:
+    """Ancestral sampling (Ho et al. 2020, algorithm 2), with all T steps or fewer.
+
+    variance is "posterior" (beta-tilde, exact if the data were one point) or "beta" (exact if the data were normal).
+    """
+    if variance not in ("posterior", "beta"):
+        raise ValueError(f"variance is {variance!r}; it must be 'posterior' or 'beta'")
+    times = s.times(steps)
+    for t, r in zip(times, times[1:]):
+        x0 = denoise(x, _full(x, t)).x0
+        x, var = q_posterior(x0, x, _full(x, t), _full(x, r), s)
+        if r > 0:
+            if variance == "beta":
+                var = 1 - s.exact[t] / s.exact[r]
+            x = x + var**0.5 * _noise(x, generator)
+        yield Step(r, x, x0)
+
+
+@torch.no_grad()
+def ddim(
+    denoise: Denoise,
+    x: Tensor,
+    s: Schedule,
+    steps: int = 50,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[Step]:
+    """Song et al. 2021, eq. 12 and 16: eta = 0 adds no noise (one seed, one picture), eta = 1 is ddpm."""
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}; it must lie from 0 to 1")
+    times = s.times(steps)
+    for t, r in zip(times, times[1:]):
+        x0, eps = denoise(x, _full(x, t))
+        a_t, a_r = s.exact[t].item(), s.exact[r].item()
+        sigma = eta * ((1 - a_r) / (1 - a_t) * (1 - a_t / a_r)) ** 0.5
+        x = a_r**0.5 * x0 + max(1 - a_r - sigma**2, 0.0) ** 0.5 * eps
+        if sigma > 0:
+            x = x + sigma * _noise(x, generator)
+        yield Step(r, x, x0)
+
+
+@torch.no_grad()
+def dpmpp_2m(denoise: Denoise, x: Tensor, s: Schedule, steps: int = 10) -> Iterator[Step]:
+    """DPM-Solver++(2M), Lu et al. 2022, algorithm 2: a straight line through the last two guesses of x0.
+
+    Time is measured in lam = log(signal / noise). The first step has no guess before it and the last ends at
+    lam = infinity, so both are of first order.
+    """
+    times = s.times(steps)
+    signal, noise = s.exact.sqrt(), (1 - s.exact).sqrt()
+    lam = (signal / noise).log()
+    before = None  # the guess one step ago, and how far in lam that step went
+    for t, r in zip(times, times[1:]):
+        x0 = denoise(x, _full(x, t)).x0
+        h = lam[r] - lam[t]
+        guess = x0
+        if before is not None and r > 0:
+            x0_before, h_before = before
+            guess = x0 + (h / h_before / 2).item() * (x0 - x0_before)
+        x = (noise[r] / noise[t]).item() * x - (signal[r] * torch.expm1(-h)).item() * guess
+        before = x0, h
+        yield Step(r, x, x0)
+
+
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}

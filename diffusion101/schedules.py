@@ -1,0 +1,88 @@
+"""Noise schedules: how much of the picture and how much noise x_t holds, from t = 0 (data) to t = T (noise).
+
+Diffusers counts from 0, so its t is ours minus one.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Schedule:
+    """Tables over t = 0..T, all float32 of shape (T+1,), computed in float64; index 0 is clean data.
+
+    beta       variance of the noise added by the step t-1 -> t; beta[0] = 0
+    alpha_bar  prod(1 - beta): the share of the data's variance left in x_t; falls from 1
+    signal     sqrt(alpha_bar), noise = sqrt(1 - alpha_bar): x_t = signal x0 + noise eps (Ho et al. 2020, eq. 4)
+    snr        alpha_bar / (1 - alpha_bar), a ratio of powers; infinite at t = 0
+    exact      alpha_bar in float64, for differences of neighbouring steps
+    """
+
+    def __init__(self, beta: Tensor, spec: dict | None = None):
+        if beta.ndim != 1 or len(beta) < 2 or beta[0] != 0 or not ((beta[1:] > 0) & (beta[1:] < 1)).all():
+            raise ValueError(f"beta must be (T+1,) with beta[0] = 0 and the rest inside (0, 1), not {beta}")
+        beta = beta.double()
+        self.spec = spec or {}  # what `make` needs to build this schedule again
+        self.T = len(beta) - 1
+        self.exact = torch.cumprod(1 - beta, dim=0)
+        self.beta = beta.float()
+        self.alpha_bar = self.exact.float()
+        self.signal = self.exact.sqrt().float()
+        self.noise = (1 - self.exact).sqrt().float()
+        self.snr = (self.exact / (1 - self.exact)).float()
+
+    def times(self, steps: int | None = None) -> list[int]:
+        """[T, ..., 0]: steps + 1 falling times, evenly spaced from T ("trailing": Lin et al. 2024, table 2)."""
+        steps = self.T if steps is None else steps
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= self.T:
+            raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 to T = {self.T}")
+        return [round(self.T * (steps - i) / steps) for i in range(steps + 1)]
+
+    def __repr__(self) -> str:
+        return f"Schedule({', '.join(f'{k}={v}' for k, v in self.spec.items()) or f'T={self.T}'})"
+
+
+def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
+    """Evenly spaced betas (Ho et al. 2020, section 4)."""
+    _check_T(T)
+    if not 0 < beta_start <= beta_end < 1:
+        raise ValueError(f"0 < beta_start <= beta_end < 1 must hold, not beta_start={beta_start}, beta_end={beta_end}")
+    beta = torch.linspace(beta_start, beta_end, T, dtype=torch.float64)
+    return Schedule(_behind_zero(beta), dict(kind="linear", T=T, beta_start=beta_start, beta_end=beta_end))
+
+
+def cosine(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Schedule:
+    """alpha_bar(t) = f(t) / f(0) with f(t) = cos²((t/T + s) / (1 + s) π/2), betas clipped at max_beta.
+
+    Nichol & Dhariwal 2021, eq. 17; the clip keeps x_T from being pure noise to the last bit.
+    """
+    _check_T(T)
+    if s < 0 or not 0 < max_beta < 1:
+        raise ValueError(f"s must be at least 0 and max_beta inside (0, 1), not s={s}, max_beta={max_beta}")
+    t = torch.arange(T + 1, dtype=torch.float64)
+    f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2
+    beta = (1 - f[1:] / f[:-1]).clamp(max=max_beta)
+    return Schedule(_behind_zero(beta), dict(kind="cosine", T=T, s=s, max_beta=max_beta))
+
+
+KINDS = {"linear": linear, "cosine": cosine}
+
+
+def make(kind: str, **options: float) -> Schedule:
+    """The schedule by its name, as recipes and weight files hold it: make("cosine", T=1000)."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown schedule {kind!r}; there are {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](**options)
+    except TypeError as error:
+        raise ValueError(f"schedule {kind}: {error}") from None
+
+
+def _check_T(T: int) -> None:
+    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
+        raise ValueError(f"T is {T!r}; it must be a whole number of at least 1")
+
+
+def _behind_zero(beta: Tensor) -> Tensor:
+    return torch.cat([beta.new_zeros(1), beta])
