@@ -86,8 +86,7 @@ def sample(
 
 def floors(classifier: Classifier, test: Images, n: int, seed: int = 0, repeats: int = 5) -> tuple[Tensor, dict]:
     """Features of n real test pictures, and what n other real ones score against them (mean of `repeats` splits)."""
-    if not 2 <= n <= len(test) // 2:
-        raise ValueError(f"samples is {n}; it must lie from 2 to {len(test) // 2}, half of the {test.name} test set")
+    check_count(n, test)
     probabilities, features = judge(classifier, test.pictures())
     right = (probabilities.argmax(1) == test.labels).float().mean().item()
     generator = torch.Generator().manual_seed(seed)
@@ -97,6 +96,12 @@ def floors(classifier: Classifier, test: Images, n: int, seed: int = 0, repeats:
     distance = sum(frechet(a, b) for a, b in splits) / repeats
     sure = (probabilities.amax(1) > 0.9).float().mean().item()
     return splits[0][0], {"frechet": distance, "accuracy": right, "recognised": sure, "precision": p, "recall": r}
+
+
+def check_count(n: int, test: Images) -> None:
+    """ValueError unless n samples can be scored beside n, and n other, real pictures."""
+    if not 10 <= n <= len(test) // 2:
+        raise ValueError(f"samples is {n}; it must lie from 10 to {len(test) // 2}, half of the {test.name} test set")
 
 
 def evaluate(

@@ -81,7 +81,7 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        self._check(x, cond)
+        self.check(x, cond)
         emb = self.time(t) if self.time else None
         if self.label is not None:
             emb = emb + self.label(torch.full_like(t, self.null) if cond is None else cond)
@@ -89,7 +89,8 @@ class UNet(nn.Module):
         h = self.body(h, emb)
         return self.conv_out(F.silu(self.norm_out(h)))
 
-    def _check(self, x: Tensor, cond: Tensor | None) -> None:
+    def check(self, x: Tensor, cond: Tensor | None = None) -> None:
+        """ValueError unless these shapes can go in."""
         multiple = 2 ** (len(self.config.widths) - 1)
         if x.ndim != 4 or x.shape[1] != self.config.channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise ValueError(

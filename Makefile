@@ -1,0 +1,42 @@
+# make lab            open the course in JupyterLab        make lab LAB_ARGS="--no-browser --port 9000"
+# make test           lint, unit tests, every notebook     make test PYTEST_ARGS="--durations=10"
+# make notebooks      run and tidy every notebook          make notebooks ONLY=01 FRESH=1
+# make stamp          carry the repository's address from pyproject.toml to notebooks and README
+# make browser        the notebooks' sliders in a real browser (needs Chromium)
+# make clean          remove .venv, caches and build leftovers
+
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/.installed
+
+help:
+	@grep '^# make' Makefile | cut -c 3-
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check -e ".[test]"
+	touch $(READY)
+
+lab: $(READY)
+	cd notebooks && ../$(PY) -m jupyterlab $(LAB_ARGS)
+
+test: $(READY)
+	$(PY) -m ruff check .
+	DIFFUSION101_BUDGET=smoke $(PY) -m pytest $(PYTEST_ARGS)
+	DIFFUSION101_BUDGET=smoke $(PY) -m pytest --nbval notebooks $(PYTEST_ARGS)
+
+notebooks: $(READY)
+	$(PY) -m tools.execute $(if $(FRESH),--fresh) $(ONLY)
+
+stamp: $(READY)
+	$(PY) -m tools.stamp
+
+browser: $(READY)
+	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[browser]"
+	$(PY) -m pytest -m browser -rs $(PYTEST_ARGS)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache *.egg-info
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+.PHONY: help lab test notebooks stamp browser clean

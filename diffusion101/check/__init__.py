@@ -1,0 +1,1 @@
+"""The exercises' checkers. Each prints one sentence that names the likely mistake and returns True, False or None."""

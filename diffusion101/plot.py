@@ -1,0 +1,154 @@
+"""Every figure of the course, each one call. Figures come back as a Picture, which Jupyter shows and a slider swaps."""
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
+DPI = 72
+
+
+class Picture:
+    """A finished figure as PNG bytes: .png."""
+
+    def __init__(self, figure: Figure):
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        self.png = buffer.getvalue()
+        self._about = f"{len(figure.axes)} panel{'s' * (len(figure.axes) != 1)}"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return f"<picture, {self._about}>"
+
+
+def figure(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 3.0) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure, sizes in inches, and its axes as rows of columns."""
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots(rows, columns, squeeze=False).tolist()
+
+
+def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-1, 1), cmap: str = "gray") -> None:
+    """One picture x (1 or 3, H, W) or (H, W) on axes without ticks; limits are fixed, never those of the picture."""
+    x = x.detach().float().cpu()
+    x = x.movedim(0, -1).squeeze(-1) if x.ndim == 3 else x
+    if x.ndim == 3:
+        x = ((x - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
+    ax.imshow(x, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=10)
+
+
+def filmstrip(
+    rows: Tensor | dict[str, Tensor],
+    titles: Sequence[str] = (),
+    limits: tuple[float, float] = (-1, 1),
+    cmap: str = "gray",
+) -> Picture:
+    """Rows of pictures (N, C, H, W), N at most about 11, titles above the first row, names of rows at the left."""
+    rows = {"": rows} if isinstance(rows, Tensor) else rows
+    columns = max(len(row) for row in rows.values())
+    side = min(1.4, 9.6 / columns)
+    fig, axes = figure(len(rows), columns, width=side * columns + 0.7 * any(rows), height=(side + 0.1) * len(rows) + 0.2)
+    for i, (name, row) in enumerate(rows.items()):
+        for j, ax in enumerate(axes[i]):
+            if j >= len(row):
+                ax.set_axis_off()
+                continue
+            image(ax, row[j], titles[j] if i == 0 and j < len(titles) else "", limits, cmap)
+        axes[i][0].set_ylabel(name, fontsize=10)
+    return Picture(fig)
+
+
+def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> Picture:
+    """Many small pictures (N, C, H, W) side by side, `columns` to a row."""
+    n, c, h, w = x.shape
+    rows = -(-n // columns)
+    x = torch.cat([x.cpu(), torch.full((rows * columns - n, c, h, w), -1.0)])
+    x = x.view(rows, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, rows * h, columns * w)
+    fig, [[ax]] = figure(width=width, height=width * rows * h / (columns * w) + 0.3 * bool(title))
+    image(ax, x, title)
+    return Picture(fig)
+
+
+def lines(
+    x: Sequence[float] | Tensor,
+    curves: dict[str, Sequence[float] | Tensor],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    log: str = "",
+    marks: dict[str, float] | None = None,
+    points: bool = False,
+    width: float = 6.5,
+) -> Picture:
+    """Curves over one x, a legend if there are several. log: "x", "y" or "xy"; marks: names of vertical lines."""
+    fig, [[ax]] = figure(width=width, height=3.2)
+    for colour, (name, y) in zip(COLOURS, curves.items()):
+        ax.plot(x, y, color=colour, label=name, linewidth=1.8, marker="o" if points else None, markersize=4)
+    for name, place in (marks or {}).items():
+        ax.axvline(place, color=NOISE, linestyle=":")
+        ax.annotate(name, (place, 1), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=9)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    for axis in log:
+        getattr(ax, f"set_{axis}scale")("log")
+    if len(curves) > 1:
+        ax.legend(frameon=False)
+    ax.grid(alpha=0.25)
+    return Picture(fig)
+
+
+def heatmap(values: Tensor, xlabel: str, ylabel: str, title: str = "", extent=None, diverging: bool = False) -> Picture:
+    """A matrix (rows, columns) in viridis, or red-blue around 0; extent: (left, right, bottom, top) of its axes."""
+    fig, [[ax]] = figure(width=5.0, height=4.0)
+    most = values.abs().max().item()
+    colours = dict(cmap="RdBu", vmin=-most, vmax=most) if diverging else dict(cmap="viridis")
+    shown = ax.imshow(values, interpolation="nearest", aspect="auto", origin="lower", extent=extent, **colours)
+    fig.colorbar(shown, ax=ax)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return Picture(fig)
+
+
+def points(sets: dict[str, Tensor], limit: float = 2.5, colours: Sequence[str] = (DATA,)) -> Picture:
+    """Clouds of 2-D points (N, 2), a panel each."""
+    fig, [axes] = figure(1, len(sets), width=min(2.3 * len(sets), 11), height=2.6)
+    for i, (ax, (name, xy)) in enumerate(zip(axes, sets.items())):
+        ax.scatter(*xy.detach().cpu().T, s=3, alpha=0.5, color=colours[i % len(colours)], linewidths=0)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
+        ax.set_title(name, fontsize=10)
+    return Picture(fig)
+
+
+def arrows(sets: dict[str, tuple[Tensor, Tensor]], limit: float = 2.5, cloud: Tensor | None = None) -> Picture:
+    """Fields of arrows, a panel each: name -> (places (N, 2), arrows (N, 2)), over a cloud of data points (M, 2)."""
+    fig, [axes] = figure(1, len(sets), width=min(3.2 * len(sets), 11), height=3.4)
+    for ax, (name, (places, along)) in zip(axes, sets.items()):
+        if cloud is not None:
+            ax.scatter(*cloud.T, s=3, alpha=0.4, color=DATA, linewidths=0)
+        ax.quiver(*places.T, *along.detach().T, color=PREDICTION, angles="xy", width=0.004)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
+        ax.set_title(name, fontsize=10)
+    return Picture(fig)
+
+
+def loss(history: Sequence[float], title: str = "", log: bool = True) -> Picture:
+    """A training curve: each step's loss in grey, its running mean in colour."""
+    fig, [[ax]] = figure(width=6.5, height=2.8)
+    smooth, mean = [], None
+    for value in history:
+        mean = value if mean is None else 0.97 * mean + 0.03 * value
+        smooth.append(mean)
+    ax.plot(range(1, len(history) + 1), history, color=NOISE, alpha=0.4, linewidth=0.7)
+    ax.plot(range(1, len(history) + 1), smooth, color=PREDICTION, linewidth=1.8)
+    ax.set(xlabel="step", ylabel="loss", title=title)
+    if log:
+        ax.set_yscale("log")
+    ax.grid(alpha=0.25, which="both")
+    return Picture(fig)

@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from diffusion101 import process, schedules
+from diffusion101.process import PREDICTIONS, q_posterior, q_sample, target
+
+KINDS = ["linear", "cosine"]
+
+
+def draw(shape=(6, 1, 4, 4), seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=g), torch.randn(shape, generator=g)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_q_sample_ends(kind):
+    s = schedules.make(kind)
+    x0, eps = draw()
+    assert torch.equal(q_sample(x0, torch.zeros(6, dtype=torch.int64), eps, s), x0)
+    T = torch.full((6,), s.T)
+    assert (q_sample(x0, T, eps, s) - eps).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_jump_is_many_steps(kind):
+    """Adding beta_t noise step by step has the mean and variance that q_sample has at once."""
+    s = schedules.make(kind, T=50)
+    x = torch.full((200_000,), 0.7)
+    g = torch.Generator().manual_seed(1)
+    for t in range(1, 31):
+        x = (1 - s.beta[t]).sqrt() * x + s.beta[t].sqrt() * torch.randn(x.shape, generator=g)
+    assert x.mean() == pytest.approx(0.7 * s.signal[30].item(), abs=0.01)
+    assert x.std() == pytest.approx(s.noise[30].item(), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("predict", PREDICTIONS)
+@pytest.mark.parametrize("t", [1, 2, 10, 500, 990, 998])
+def test_prediction_round_trip(kind, predict, t):
+    s = schedules.make(kind)
+    x0, eps = (tensor.double() for tensor in draw())
+    t = torch.full((6,), t)
+    x = q_sample(x0, t, eps, s)
+    back = PREDICTIONS[predict](target(predict, x0, t, eps, s), x, t, s)
+    # float32 tables: signal² + noise² = 1 holds to 1e-7, and dividing by the smaller one magnifies that
+    worst = {"eps": 1 / s.signal[t[0]], "x0": 1 / s.noise[t[0]], "v": torch.tensor(1.0)}[predict].item()
+    torch.testing.assert_close(back.x0, x0, rtol=0, atol=1e-6 * worst)
+    torch.testing.assert_close(back.eps, eps, rtol=0, atol=1e-6 * worst)
+
+
+def test_v_alone_survives_the_far_end():
+    """At T the cosine schedule leaves a signal of 5e-5: in float32 eps cannot give x0 back, v can."""
+    s = schedules.cosine()
+    x0, eps = draw()
+    t = torch.full((6,), s.T)
+    x = q_sample(x0, t, eps, s)
+    wrong = 1e-3  # a network's error
+    by_v = PREDICTIONS["v"](target("v", x0, t, eps, s) + wrong, x, t, s).x0
+    by_eps = PREDICTIONS["eps"](eps + wrong, x, t, s).x0
+    assert (by_v - x0).abs().max() < 2e-3 and (by_eps - x0).abs().max() > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("t, r", [(1, 0), (2, 1), (500, 499), (1000, 999), (1000, 0), (700, 300), (2, 0)])
+def test_posterior_is_bayes(kind, t, r):
+    """q(x_r | x_t, x_0) from the product of the two normal densities q(x_t | x_r) q(x_r | x_0)."""
+    s = schedules.make(kind)
+    x0, x = draw((4, 3))
+    mean, variance = q_posterior(x0, x, torch.full((4,), t), torch.full((4,), r), s)
+    a_t, a_r = s.exact[t], s.exact[r]
+    if r == 0:
+        assert (variance == 0).all()
+        torch.testing.assert_close(mean, x0)
+        return
+    ratio, beta = a_t / a_r, 1 - a_t / a_r
+    precision = ratio / beta + 1 / (1 - a_r)
+    expected = (ratio.sqrt() * x.double() / beta + a_r.sqrt() * x0.double() / (1 - a_r)) / precision
+    torch.testing.assert_close(mean.double(), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(variance.double(), (1 / precision).expand(4, 1), rtol=1e-4, atol=0)
+
+
+def test_posterior_refuses_going_forward():
+    with pytest.raises(ValueError, match="smaller"):
+        q_posterior(*draw((2, 3)), torch.tensor([5, 5]), torch.tensor([4, 5]), schedules.linear())
+
+
+def test_at_shapes():
+    s = schedules.linear(T=10)
+    for shape in ((3, 2), (3, 1, 4, 4)):
+        assert process.at(s.signal, torch.tensor([0, 5, 10]), torch.zeros(shape)).shape == (3,) + (1,) * (len(shape) - 1)

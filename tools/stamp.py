@@ -1,0 +1,86 @@
+"""Carry the repository's address from pyproject.toml to the notebooks' Colab badge and first cell, and to the README.
+
+python -m tools.stamp [--check]
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from .normalise import code_cells, dumps, read, tags, write
+from .repository import ROOT, address, notebooks
+
+TAG = "colab"
+BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
+BADGE = re.compile(r"\[!\[Open In Colab\]\([^)]*\)\]\([^)]*\)")
+OLD = re.compile(r"https://colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob/")
+
+# The clone is not called diffusion101: in the working folder that name would hide the missing package.
+COLAB_CELL = """\
+# On Colab this fetches the course. Anywhere else it does nothing.
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules and find_spec("diffusion101") is None:
+    !test -d course || git clone --quiet --depth 1 ADDRESS course
+    %cd -q course/notebooks
+    sys.path.insert(0, "..")"""
+
+
+def colab_cell(repository: str) -> str:
+    return COLAB_CELL.replace("ADDRESS", repository)
+
+
+def badge(repository: str, name: str) -> str:
+    target = repository.replace("https://github.com/", "https://colab.research.google.com/github/")
+    return f"[![Open In Colab]({BADGE_IMAGE})]({target}/blob/main/notebooks/{name})"
+
+
+def stamp_notebook(nb: NotebookNode, repository: str, name: str) -> NotebookNode:
+    """Refresh badge and first cell, or put them in: the badge ends the first cell, the code follows it."""
+    if not nb.cells or nb.cells[0].cell_type != "markdown":
+        nb.cells.insert(0, nbformat.v4.new_markdown_cell(f"# {Path(name).stem}", id="title"))
+    first = nb.cells[0]
+    if BADGE.search(first.source):
+        first.source = BADGE.sub(lambda _: badge(repository, name), first.source)
+    else:
+        first.source = f"{first.source.rstrip()}\n\n{badge(repository, name)}"
+    code = code_cells(nb)
+    if code and TAG in tags(code[0]):
+        code[0].source = colab_cell(repository)
+    else:
+        cell = nbformat.v4.new_code_cell(colab_cell(repository), id="colab", metadata={"tags": [TAG]})
+        nb.cells.insert(1, cell)
+    return nb
+
+
+def stamp_text(text: str, repository: str) -> str:
+    """Replace the address that the text's Colab badges name, wherever it stands; other addresses stay."""
+    for old in set(OLD.findall(text)):
+        text = re.sub(rf"github(\.com)?/{re.escape(old)}(?![\w-])", rf"github\1/{repository[19:]}", text)
+    return text
+
+
+def main() -> int:
+    check, stale, repository = "--check" in sys.argv[1:], [], address()
+    for path in notebooks():
+        nb = stamp_notebook(read(path), repository, path.name)
+        if dumps(nb) != dumps(read(path)):
+            stale.append(path.name)
+            if not check:
+                write(path, nb)
+    readme = ROOT / "README.md"
+    if readme.exists() and (text := readme.read_text(encoding="utf-8")) != stamp_text(text, repository):
+        stale.append(readme.name)
+        if not check:
+            readme.write_text(stamp_text(text, repository), encoding="utf-8", newline="\n")
+    print(*(f"{name}: {'stale, run make stamp' if check else 'stamped'}" for name in stale), sep="\n", end="")
+    print("" if stale else f"all name {repository}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
