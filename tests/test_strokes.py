@@ -110,7 +110,21 @@ def test_no_two_digits_are_alike(sample):
         own = images[labels == digit].flatten(1)
         apart = torch.cdist(own, own).fill_diagonal_(torch.inf).amin(1)  # to the nearest of about 200
         assert apart.min() > 0.3, f"two pictures of {digit} are nearly the same"
-        assert apart.median() > (1.5 if digit == 1 else 3.5), f"the {digit}s vary too little"
+        # Measured 4.6 and more, 2.1 for the ones; without the shaken control points 3.7 and 1.8.
+        assert apart.median() > (1.9 if digit == 1 else 4.2), f"the {digit}s vary too little"
+
+
+def test_writers_differ_in_slant_and_weight(sample):
+    images, labels = sample
+    mass = images.sum((1, 2))
+    x = torch.arange(28.0) - (images.sum(1) * torch.arange(28.0)).sum(1, keepdim=True) / mass[:, None]  # (N, 28)
+    y = torch.arange(28.0) - (images.sum(2) * torch.arange(28.0)).sum(1, keepdim=True) / mass[:, None]
+    slant = torch.einsum("nyx,ny,nx->n", images, y, x) / torch.einsum("nyx,ny->n", images, y**2)
+    for digit in range(10):
+        own = labels == digit
+        assert slant[own].std() > 0.15, f"the {digit}s lean alike"  # MNIST: 0.19 to 0.31
+        assert images[own].mean((1, 2)).std() > (0.02 if digit != 1 else 0.015), f"the {digit}s weigh alike"
+    assert -0.2 < slant.mean() < -0.05  # to the right, as in MNIST: -0.11
 
 
 def test_the_sheet_blends_control_points_and_lifts_the_pen_between_strokes():
@@ -124,6 +138,24 @@ def test_the_sheet_blends_control_points_and_lifts_the_pen_between_strokes():
         jumps = (moved & lift[:-1]).sum()  # a stroke that starts where the last one ended is no jump
         strokes_of = [stroke.split() for stroke in text.split("/")]
         assert jumps == sum(a[-1] != b[0] for a, b in zip(strokes_of, strokes_of[1:])), text
+
+
+def test_a_loop_closes_without_a_corner():
+    sheet = strokes.sheet()
+    way = [text for ways in strokes.WAYS.values() for text in ways].index("40 05 49 94 40")
+    curve = (sheet.blend[way] @ sheet.control[way])[: sheet.lift[way].int().argmax() + 1]
+    first, last = curve[1] - curve[0], curve[-1] - curve[-2]
+    assert torch.equal(curve[0], curve[-1])
+    assert torch.cosine_similarity(first, last, dim=0) > 0.9
+
+
+def test_a_lifted_pen_leaves_no_ink():
+    curve = torch.tensor([[[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]])  # two upright bars
+    for lifted, bridged in ((True, False), (False, True)):
+        lift = torch.tensor([[False, lifted, False, True]])
+        picture = strokes.ink(*strokes.place(curve, lift, torch.zeros(1, 3), 28), 28)[0]
+        assert picture[:, 6].any() and picture[:, 22].any()
+        assert picture[:, 12:17].any() == bridged
 
 
 def test_ink_falls_from_full_to_none_across_the_contour():
