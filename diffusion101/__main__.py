@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from . import __version__, checkpoint, data, evaluate, picture, recipe, runs
+from . import __version__, checkpoint, evaluate, picture, recipe, runs
 from .samplers import SAMPLERS
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser("diffusion101", description="Train diffusion models, draw with them, measure them.")
+    about = "Train diffusion models, draw with them, measure them."
+    top = argparse.ArgumentParser("python -m diffusion101", description=about)
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -51,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def do_train(a: argparse.Namespace) -> None:
+    if a.images is not None and a.images < 1:
+        raise ValueError(f"images is {a.images}; it must be at least 1")
     changes = {k: v for k, v in (("data", a.data), ("images", a.images)) if v is not None}
     chosen = recipe.load(a.recipe, **changes)
     picture.check_writable(a.out / "recipe.yaml")
@@ -59,8 +62,9 @@ def do_train(a: argparse.Namespace) -> None:
     def progress(steps, total: int, done: int):
         return tqdm(steps, total=total, initial=done, unit="step", desc=chosen.name, smoothing=0.05)
 
-    seconds = (chosen.steps) * runs.seconds_per_step(chosen, device)
-    print(f"{chosen.name}: {chosen.images:,} pictures in {chosen.steps:,} steps on {device}, about {duration(seconds)}.")
+    seconds = chosen.steps * runs.seconds_per_step(chosen, device)
+    size = f"{chosen.images:,} pictures in {chosen.steps:,} steps"
+    print(f"{chosen.name}: {size} on {device}, about {duration(seconds)}.", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         about = runs.fit(chosen, a.out, a.resume, device, progress)
@@ -92,7 +96,8 @@ def do_evaluate(a: argparse.Namespace) -> None:
     denoiser, _ = opened(a)
     test = evaluate.test_set(denoiser)
     evaluate.check_count(a.samples, test)
-    warn(a, denoiser, torch.zeros(a.samples, *test.images.shape[1:]), 1 if not denoiser.null or a.guidance in (0, 1) else 2)
+    calls = 1 if not denoiser.null or a.guidance in (0, 1) else 2
+    warn(a, denoiser, torch.zeros(a.samples, *test.images.shape[1:]), calls)
     options = dict(samples=a.samples, seed=a.seed, sampler=a.sampler, steps=a.steps, scale=a.guidance)
     scores = {"model": a.model} | evaluate.evaluate(denoiser, test, **options, progress=lambda b: tqdm(b, unit="batch"))
     text = json.dumps(scores, indent=2)

@@ -77,7 +77,7 @@ def load(name: str = "mnist", split: str = "train", size: int = 28) -> Images:
     if name == "strokes" and size != 28:
         images, labels = strokes.dataset(STROKES[split][0], size=size, seed=STROKES[split][1])
     elif cached.is_file():
-        images, labels = load_file(cached).values()
+        images, labels = map(load_file(cached).get, ("images", "labels"))
     else:
         try:
             images, labels = _make(name, split)
@@ -86,7 +86,7 @@ def load(name: str = "mnist", split: str = "train", size: int = 28) -> Images:
                 raise ValueError(f"{SOURCES[name]} is neither in {folder()} nor can it be downloaded") from None
             return load("strokes", split, size)
         _keep(cached, images, labels)
-    kind = "digits drawn on the spot (MNIST could not be had)" if name == "strokes" else f"real {SOURCES[name]} pictures"
+    kind = f"real {SOURCES[name]} pictures" if name in SOURCES else "digits drawn on the spot (MNIST could not be had)"
     sentence = f"This notebook uses {len(images):,} {kind}."
     return Images(name, _resize(images, size), labels, sentence)
 

@@ -61,7 +61,8 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
 def nearest(x: Tensor, data: Images) -> tuple[Tensor, Tensor]:
     """For each picture x (B, C, H, W): the index of the nearest training picture, and its RMS pixel difference."""
     flat = x.flatten(1)
-    distances = torch.cat([torch.cdist(flat, data.pictures(i).flatten(1)) for i in torch.arange(len(data)).split(10_000)], 1)
+    parts = torch.arange(len(data)).split(10_000)
+    distances = torch.cat([torch.cdist(flat, data.pictures(part).flatten(1)) for part in parts], 1)
     value, index = distances.min(1)
     return index, value / flat.shape[1] ** 0.5
 

@@ -56,7 +56,8 @@ def filmstrip(
     rows = {"": rows} if isinstance(rows, Tensor) else rows
     columns = max(len(row) for row in rows.values())
     side = min(1.4, 9.6 / columns)
-    fig, axes = figure(len(rows), columns, width=side * columns + 0.7 * any(rows), height=(side + 0.1) * len(rows) + 0.2)
+    width, height = side * columns + 0.7 * any(rows), (side + 0.1) * len(rows) + 0.2
+    fig, axes = figure(len(rows), columns, width, height)
     for i, (name, row) in enumerate(rows.items()):
         for j, ax in enumerate(axes[i]):
             if j >= len(row):

@@ -50,7 +50,9 @@ class Recipe:
             raise ValueError(f"recipe: unknown milestone {self.milestone!r}; there are {', '.join(MILESTONES)}")
         if set(self.budgets) != set(BUDGETS):
             raise ValueError(f"recipe: budgets needs exactly the keys {', '.join(BUDGETS)}, not {self.budgets}")
-        for name, low, high in (("batch", 1, 1e6), ("lr", 0, 1), ("label_dropout", 0, 1), ("ema", 0, 1), ("warmup", 0, 1)):
+        ranges = {"batch": (1, 1e6), "images": (0, 1e12), "size": (4, 4096)}
+        ranges |= {name: (0, 1) for name in ("lr", "label_dropout", "ema", "warmup")}
+        for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}; it must lie from {low:g} to {high:g}")
 

@@ -41,7 +41,7 @@ def seconds_per_step(recipe: Recipe, device: str | torch.device = "cpu") -> floa
 
 
 class Folder:
-    """runs/x: recipe.yaml, version.txt, metrics.jsonl, TensorBoard events, samples/*.png, state.pt, model.safetensors."""
+    """runs/x: recipe.yaml, version.txt, metrics.jsonl, TensorBoard events, samples/, state.pt, model.safetensors."""
 
     def __init__(self, path: Path, recipe: Recipe, resume: bool):
         self.path, self.recipe = path, recipe
@@ -97,7 +97,8 @@ def fit(
     try:
         with (folder.path / "metrics.jsonl").open("a") as log:
             for step in progress(train(model, pictures, recipe, run), recipe.steps, run.step):
-                row = {"step": step.step, "images": step.images, "loss": step.loss, "lr": step.lr, "grad": step.grad_norm}
+                row = {"step": step.step, "images": step.images}
+                row |= {"loss": step.loss, "lr": step.lr, "grad": step.grad_norm}
                 log.write(json.dumps(row) + "\n")
                 for key in ("loss", "lr", "grad"):
                     writer.add_scalar(key, row[key], step.step)

@@ -106,7 +106,8 @@ def watch(steps: Iterator[TrainStep], total: int, title: str = "") -> Iterator[T
     history, shown, drawn = [], display({"text/plain": "loss curve"}, raw=True, display_id=True), time.monotonic()
 
     def show() -> None:
-        shown.update({"image/png": b64encode(plot.loss(history, title).png).decode(), "text/plain": "loss curve"}, raw=True)
+        png = b64encode(plot.loss(history, title).png).decode()
+        shown.update({"image/png": png, "text/plain": "loss curve"}, raw=True)
 
     for step in tqdm(steps, total=total, desc=title, unit="step"):
         history.append(step.loss)

@@ -87,4 +87,5 @@ def test_posterior_refuses_going_forward():
 def test_at_shapes():
     s = schedules.linear(T=10)
     for shape in ((3, 2), (3, 1, 4, 4)):
-        assert process.at(s.signal, torch.tensor([0, 5, 10]), torch.zeros(shape)).shape == (3,) + (1,) * (len(shape) - 1)
+        ones = (1,) * (len(shape) - 1)
+        assert process.at(s.signal, torch.tensor([0, 5, 10]), torch.zeros(shape)).shape == (3, *ones)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Mistakes = dict[str, Callable]
 
-
-def compare(yours: Callable, right: Callable, mistakes: Mistakes, *inputs: tuple, done: str = "Correct.") -> bool | None:
+def compare(
+    yours: Callable, right: Callable, mistakes: dict[str, Callable], *inputs: tuple, done: str = "Correct."
+) -> bool | None:
     """Call yours(*input) for each tuple of inputs. Prints one sentence; True right, False wrong, None not tried.
 
     mistakes: the sentence to say -> the function that would be right if that mistake had been made.

@@ -19,7 +19,8 @@ def answer(x: torch.Tensor, t: float) -> torch.Tensor:
 
 
 def main() -> None:
-    golden = {"diffusers": diffusers.__version__, "script": Path(__file__).name, "at": AT, "alpha_bar": {}, "samples": []}
+    golden = {"diffusers": diffusers.__version__, "script": Path(__file__).name, "at": AT}
+    golden |= {"alpha_bar": {}, "samples": []}
     names = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
     for name, theirs in names.items():
         table = DDPMScheduler(T, beta_schedule=theirs).alphas_cumprod
@@ -33,7 +34,8 @@ def main() -> None:
                 scheduler.set_timesteps(steps)
                 for t in scheduler.timesteps:
                     x = scheduler.step(answer(x, t.item() + 1), t, x).prev_sample
-                golden["samples"].append({"schedule": name, "sampler": sampler, "steps": steps, "x": x.flatten().tolist()})
+                case = {"schedule": name, "sampler": sampler, "steps": steps, "x": x.flatten().tolist()}
+                golden["samples"].append(case)
     path = Path(__file__).with_name("schedules.json")
     path.write_text(json.dumps(golden, indent=1) + "\n")
 
