@@ -2,7 +2,7 @@
 
 M1 01 a UNet at one resolution that does not know t    M4 04 the same network; the schedule and the target change
 M2 02 it knows t                                       M5 05 it knows the label
-M3 03 it sees the picture at three resolutions
+M3 03 it sees the picture at three resolutions         M6 06 it reads a prompt of two tokens by cross-attention
 """
 
 from dataclasses import replace
@@ -14,5 +14,6 @@ M2 = replace(M1, time=128)
 M3 = replace(M2, widths=(32, 64, 64))
 M4 = M3
 M5 = replace(M4, classes=10)
+M6 = replace(M5, vocab=10, length=2, attend=(1, 2))
 
-MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5}
+MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5, "M6": M6}

@@ -127,13 +127,17 @@ def points(sets: dict[str, Tensor], limit: float = 2.5, colours: Sequence[str] =
     return Picture(fig)
 
 
-def arrows(sets: dict[str, tuple[Tensor, Tensor]], limit: float = 2.5, cloud: Tensor | None = None) -> Picture:
-    """Fields of arrows, a panel each: name -> (places (N, 2), arrows (N, 2)), over a cloud of data points (M, 2)."""
-    fig, [axes] = figure(1, len(sets), width=min(3.2 * len(sets), 11), height=3.4)
-    for ax, (name, (places, along)) in zip(axes, sets.items()):
-        if cloud is not None:
-            ax.scatter(*cloud.T, s=3, alpha=0.4, color=DATA, linewidths=0)
-        ax.quiver(*places.T, *along.detach().T, color=PREDICTION, angles="xy", width=0.004)
+def arrows(sets: dict[str, tuple[Tensor, Tensor, Tensor]], columns: int = 4, limit: float = 2.5) -> Picture:
+    """Fields of arrows, a panel each: name -> (places (N, 2), arrows (N, 2), cloud of points (M, 2) beneath).
+
+    Arrows are drawn at a quarter of their length.
+    """
+    columns = min(columns, len(sets))
+    rows = -(-len(sets) // columns)
+    fig, axes = figure(rows, columns, width=min(3.4 * columns, 10), height=min(3.4, 10 / columns) * rows + 0.3)
+    for ax, (name, (places, along, cloud)) in zip(sum(axes, []), sets.items()):
+        ax.scatter(*cloud.T, s=4, alpha=0.5, color=DATA, linewidths=0)
+        ax.quiver(*places.T, *along.detach().T, color=PREDICTION, angles="xy", scale_units="xy", scale=4, width=0.006)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
         ax.set_title(name, fontsize=10)
     return Picture(fig)

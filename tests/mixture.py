@@ -3,32 +3,17 @@
 import torch
 from torch import Tensor
 
-from diffusion101.process import Denoised, at, from_x0
-from diffusion101.schedules import Schedule
+from diffusion101.toy import Mixture
 
 MEANS = torch.tensor([[-0.8, -0.4], [0.7, 0.6], [0.5, -0.7]])
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2])
 STD = 0.15
+MIXTURE = Mixture(MEANS, WEIGHTS, STD)
+exact = MIXTURE.denoiser
 
 
 def draw(n: int, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    which = torch.multinomial(WEIGHTS, n, replacement=True, generator=g)
-    return MEANS[which] + STD * torch.randn(n, 2, generator=g)
-
-
-def exact(s: Schedule):
-    """E[x0 | x_t = x] of the mixture: a softmax over the modes, and in each the posterior mean of a normal."""
-
-    def denoise(x: Tensor, t: Tensor) -> Denoised:
-        signal, noise = at(s.signal, t, x), at(s.noise, t, x)
-        variance = signal**2 * STD**2 + noise**2  # (B, 1), of x given the mode
-        away = x[:, None] - signal[..., None] * MEANS  # (B, modes, 2)
-        odds = (WEIGHTS.log() - away.square().sum(-1) / (2 * variance)).softmax(1)  # (B, modes)
-        means = MEANS + (signal * STD**2 / variance)[..., None] * away
-        return from_x0((odds[..., None] * means).sum(1), x, t, s)
-
-    return denoise
+    return MIXTURE.draw(n, torch.Generator().manual_seed(seed))
 
 
 def miss(x: Tensor) -> dict[str, float]:

@@ -40,13 +40,13 @@ MACS = {
     "kernel ** 2 places": lambda a, b, k, s, n: cost(a, b, k, s, n) / k,
     "all `a` input channels": lambda a, b, k, s, n: cost(1, b, k, s, n),
     "one multiply-add is one of each": lambda a, b, k, s, n: 2 * cost(a, b, k, s, n),
-    "Those are the weights": lambda a, b, k, s, n: k * k * a * b,
+    "Those are the layer's weights": lambda a, b, k, s, n: k * k * a * b,
     "Not yet": lambda a, b, k, s, n: 1,
     "Not tried yet": lambda a, b, k, s, n: None,
 }
 
 UP = {
-    "Correct. A skip costs": lambda w, s: [(2 * c, s >> k) for k, c in enumerate(w)],
+    "Correct. A skip needs": lambda w, s: [(2 * c, s >> k) for k, c in enumerate(w)],
     "You forgot the skip": lambda w, s: [(c, s >> k) for k, c in enumerate(w)],
     "`grow` has already": lambda w, s: [(a + b, s >> k) for k, (a, b) in enumerate(zip(w, [*w[1:], w[-1]]))],
     "the side halves with every level": lambda w, s: [(2 * c, s) for c in w],

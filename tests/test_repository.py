@@ -15,7 +15,7 @@ PACKAGE = ROOT / "diffusion101"
 # Rooms from the ground up: the modules of each, and the rooms below that they may import beside their own.
 ALL = "*"
 ROOMS = {
-    "mathematics": ("schedules process samplers guidance", ""),
+    "mathematics": ("schedules process samplers guidance toy", ""),
     "networks": ("networks", ""),
     "adapters": ("lora", ""),
     "denoiser": ("denoiser", "mathematics networks"),

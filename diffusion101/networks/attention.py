@@ -1,0 +1,81 @@
+"""Cross-attention: pixels ask, tokens answer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import norm, zeroed
+from .embeddings import sinusoidal
+
+
+def places(height: int, width: int, channels: int, like: Tensor) -> Tensor:
+    """(H * W, channels): sinusoidal features of each pixel's place, half of them for its row and half for its column.
+
+    Rows and columns run from 0 to 100 at any size, so a larger picture has the same left and right.
+    """
+    y = sinusoidal(torch.linspace(0, 100, height, device=like.device), channels // 2)  # (H, channels / 2)
+    x = sinusoidal(torch.linspace(0, 100, width, device=like.device), channels // 2)  # (W, channels / 2)
+    grid = torch.cat([y[:, None].expand(-1, width, -1), x[None].expand(height, -1, -1)], dim=-1)
+    return grid.reshape(height * width, channels).to(like)
+
+
+class CrossAttention(nn.Module):
+    """softmax(Q Kᵀ / sqrt(d)) V with queries from pixels h (B, N, C), keys and values from tokens (B, L, context).
+
+    Vaswani et al. 2017, eq. 1, with several heads; the output projection starts at zero. With keep = True the last
+    call's weights stay in .maps (B, heads, N, L).
+    """
+
+    def __init__(self, width: int, context: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        self.heads, self.keep, self.maps = heads, False, None
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k = nn.Linear(context, width, bias=False)
+        self.to_v = nn.Linear(context, width, bias=False)
+        self.to_out = zeroed(nn.Linear(width, width))
+
+    def forward(self, h: Tensor, tokens: Tensor) -> Tensor:
+        def split(z: Tensor) -> Tensor:
+            return z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, N or L, d)
+
+        q, k, v = split(self.to_q(h)), split(self.to_k(tokens)), split(self.to_v(tokens))
+        if self.keep:
+            self.maps = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)  # (B, heads, N, L)
+            mixed = self.maps @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.to_out(mixed.transpose(1, 2).flatten(2))  # (B, N, C)
+
+
+class TokenBlock(nn.Module):
+    """h (B, C, H, W) and tokens (B, L, context) -> (B, C, H, W): cross-attention, then a feed-forward, both added."""
+
+    def __init__(self, width: int, context: int, heads: int):
+        super().__init__()
+        self.norm1, self.attend = norm(width), CrossAttention(width, context, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), zeroed(nn.Linear(2 * width, width)))
+
+    def forward(self, h: Tensor, tokens: Tensor) -> Tensor:
+        height, width = h.shape[2:]
+        flat = h.flatten(2).transpose(1, 2)  # (B, H * W, C)
+        asking = self.norm1(h).flatten(2).transpose(1, 2)
+        flat = flat + self.attend(asking + places(height, width, h.shape[1], asking), tokens)
+        flat = flat + self.feed(self.norm2(flat))
+        return flat.transpose(1, 2).unflatten(2, (height, width))
+
+
+class Tokens(nn.Module):
+    """Token numbers (B, L) in 0..vocab -> vectors (B, L, context): what the token is plus where it stands.
+
+    Token `vocab` means "nothing here".
+    """
+
+    def __init__(self, vocab: int, length: int, context: int):
+        super().__init__()
+        self.what, self.where = nn.Embedding(vocab + 1, context), nn.Embedding(length, context)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.what(tokens) + self.where.weight[: tokens.shape[1]]
