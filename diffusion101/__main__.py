@@ -99,7 +99,11 @@ def do_evaluate(a: argparse.Namespace) -> None:
     calls = 1 if not denoiser.null or a.guidance in (0, 1) else 2
     warn(a, denoiser, torch.zeros(a.samples, *test.images.shape[1:]), calls)
     options = dict(samples=a.samples, seed=a.seed, sampler=a.sampler, steps=a.steps, scale=a.guidance)
-    scores = {"model": a.model} | evaluate.evaluate(denoiser, test, **options, progress=lambda b: tqdm(b, unit="batch"))
+    options["progress"] = lambda batches: tqdm(batches, unit="batch")
+    scores = {"model": a.model} | evaluate.evaluate(denoiser, test, **options)
+    held_out = denoiser.about["recipe"].get("held_out", -1)
+    if held_out >= 0:
+        scores["pairs"] = evaluate.evaluate_pairs(denoiser, test, held_out, **options)
     text = json.dumps(scores, indent=2)
     if a.json == "-":
         print(text)

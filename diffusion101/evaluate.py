@@ -11,6 +11,7 @@ from . import checkpoint, guidance
 from .data import Images, load
 from .denoiser import Denoiser
 from .networks.classifier import Classifier
+from .pairs import Pairs, seen, unseen
 from .samplers import SAMPLERS, Step
 
 
@@ -149,6 +150,45 @@ def evaluate(
         right = (probabilities.argmax(1).cpu() == labels).float().mean().item()
         scores |= {"guidance": scale, "accuracy": right}
     return scores | {"floor": floor, "hardware": hardware(device)}
+
+
+def evaluate_pairs(
+    denoiser: Denoiser,
+    test: Images,
+    held_out: int,
+    samples: int = 2000,
+    seed: int = 0,
+    sampler: str = "dpmpp_2m",
+    steps: int = 10,
+    scale: float = 2.0,
+    batch: int = 100,
+    progress=lambda batches: batches,
+) -> dict:
+    """Share of two-digit numbers with both digits right, each half judged alone: seen, unseen, and real ones.
+
+    `samples` of each kind, every number equally often up to rounding.
+    """
+    device = next(denoiser.parameters()).device
+    classifier, size = load_classifier(device=device), test.images.shape[-1]
+    generator = torch.Generator().manual_seed(seed)
+    kinds = {"seen": seen(held_out)} | ({"unseen": unseen(held_out)} if held_out else {})
+
+    def right(x: Tensor, tokens: Tensor) -> Tensor:
+        halves = [judge(classifier, half)[0].argmax(1) for half in (x[..., :size], x[..., size:])]
+        return (torch.stack(halves, 1) == tokens.to(device)).all(1)
+
+    scores = {"samples": samples, "seed": seed, "sampler": sampler, "steps": steps, "guidance": scale}
+    jobs = [(kind, part) for kind in kinds for part in torch.arange(samples).split(batch)]
+    hits = {kind: 0 for kind in kinds}
+    for kind, part in progress(jobs):
+        numbers = torch.tensor(kinds[kind])
+        tokens = numbers[part % len(numbers)]
+        noise = torch.randn(len(part), 1, size, 2 * size, generator=generator).to(device)
+        *_, last = sample(denoiser, noise, tokens.to(device), scale, sampler, steps, generator)
+        hits[kind] += right(last.x.clamp(-1, 1), tokens).sum().item()
+    every = torch.tensor(seen(0))
+    real = right(*Pairs(test.to(device)).draw(every[torch.arange(samples) % 100], generator)).float().mean().item()
+    return scores | {"held_out": held_out} | {kind: n / samples for kind, n in hits.items()} | {"real": real}
 
 
 def cost(denoiser: Denoiser, size: int = 28) -> float:

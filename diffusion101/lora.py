@@ -9,8 +9,6 @@ import re
 import torch
 from torch import Tensor, nn
 
-from .networks.blocks import zeroed
-
 MATCH = r"to_(q|k|v|out)$"  # cross-attention's four projections
 
 
@@ -22,11 +20,12 @@ class Adapter(nn.Module):
         self.alpha, self.scale = alpha, alpha / rank
         if isinstance(layer, nn.Linear):
             self.down = nn.Linear(layer.in_features, rank, bias=False)
-            self.up = zeroed(nn.Linear(rank, layer.out_features, bias=False))
+            self.up = nn.Linear(rank, layer.out_features, bias=False)
         else:
             same = {key: getattr(layer, key) for key in ("kernel_size", "stride", "padding", "dilation")}
             self.down = nn.Conv2d(layer.in_channels, rank, bias=False, **same)
-            self.up = zeroed(nn.Conv2d(rank, layer.out_channels, 1, bias=False))
+            self.up = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
+        nn.init.zeros_(self.up.weight)
         self.to(layer.weight.device)
 
     def forward(self, x: Tensor) -> Tensor:

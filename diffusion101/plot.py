@@ -79,6 +79,19 @@ def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> P
     return Picture(fig)
 
 
+def panels(pictures: dict[str, tuple[Tensor, tuple[float, float], str]], bar: str = "", side: float = 2.2) -> Picture:
+    """Pictures that need limits and colours of their own: title -> (picture, (low, high), cmap).
+
+    bar: what the last one's colours mean; it gets a colour bar.
+    """
+    fig, [axes] = figure(1, len(pictures), width=side * len(pictures) + 0.9 * bool(bar), height=side + 0.3)
+    for ax, (title, (x, limits, cmap)) in zip(axes, pictures.items()):
+        image(ax, x, title, limits, cmap)
+    if bar:
+        fig.colorbar(axes[-1].images[0], ax=axes[-1], label=bar, shrink=0.9)
+    return Picture(fig)
+
+
 def lines(
     x: Sequence[float] | Tensor,
     curves: dict[str, Sequence[float] | Tensor],

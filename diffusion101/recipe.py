@@ -38,6 +38,7 @@ class Recipe:
     clip: float = 1.0  # largest gradient norm
     ema: float = 0.999
     label_dropout: float = 0.0
+    held_out: int = -1  # 0, 10, ... 90: two-digit numbers, this many of them never shown; -1: single digits
     warm_start: str = ""  # a checkpoint whose weights to start from
     amp: bool = True  # bf16 autocast on hardware that has it
     seed: int = 0

@@ -13,8 +13,9 @@ from torch import nn
 
 from . import __version__, checkpoint, data, schedules
 from .denoiser import Denoiser
-from .evaluate import cost, evaluate, hardware, judge, sample
+from .evaluate import cost, evaluate, evaluate_pairs, hardware, judge, sample
 from .networks.classifier import Classifier
+from .pairs import Pairs
 from .picture import grid
 from .recipe import Recipe
 from .train import Run, TrainStep, train
@@ -87,6 +88,7 @@ def fit(
     folder = Folder(Path(out), recipe, resume)
     model = build(recipe, device)
     pictures = data.load(recipe.data, "train", recipe.size).to(device)
+    pictures = Pairs(pictures, recipe.held_out) if recipe.held_out >= 0 else pictures
     run = Run(model, recipe)
     folder.start()
     if resume:
@@ -130,6 +132,8 @@ def fit(
         about |= checkpoint.describe(best) | {"mmacs": cost(best, recipe.size)}
         if recipe.evaluate["samples"]:
             about["scores"] = evaluate(best, test, **recipe.evaluate)
+            if recipe.held_out >= 0:
+                about["scores"]["pairs"] = evaluate_pairs(best, test, recipe.held_out, **recipe.evaluate)
     else:
         right = judge(best, test.to(device).pictures())[0].argmax(1).cpu() == test.labels
         about |= {"kind": "classifier", "network": best.options}

@@ -20,7 +20,7 @@ ROOMS = {
     "adapters": ("lora", ""),
     "denoiser": ("denoiser", "mathematics networks"),
     "milestones": ("milestones", "networks"),
-    "data": ("data strokes captions", ""),
+    "data": ("data strokes pairs captions", ""),
     "training": ("recipe train checkpoint picture", ALL),
     "evaluation": ("evaluate", ALL),
     "runs": ("runs", ALL),
