@@ -1,4 +1,4 @@
-"""The command line: python -m diffusion101 {train,sample,evaluate}."""
+"""The command line: python -m diffusion101 {train,sample,evaluate,lora}."""
 
 import argparse
 import json
@@ -20,8 +20,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True)
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    def command(name: str, help: str, within=commands) -> argparse.ArgumentParser:
+        sub = within.add_parser(name, help=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         sub.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or mps")
         return sub
 
@@ -31,13 +31,22 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--steps", type=int, default=50, help="network calls per picture")
         sub.add_argument("--guidance", type=float, default=1.0, help="0 ignores the digit, 1 obeys, above 1 insists")
         sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--lora", help="an adapter's .safetensors file to put on the model")
+        sub.add_argument("--lora-scale", type=float, default=1.0, help="0 is the model without it, 1 what was trained")
+        sub.add_argument("--merge", action="store_true", help="melt the adapter into the weights first")
 
-    t = command("train", "train a recipe; Ctrl-C keeps the state, --resume goes on")
-    t.add_argument("--recipe", required=True, help=f"{', '.join(recipe.names())}, or a .yaml file")
-    t.add_argument("--out", required=True, type=Path, help="the run's folder")
-    t.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    t.add_argument("--data", help="train on this instead: mnist, fashion or strokes")
-    t.add_argument("--images", type=int, help="training pictures to show, instead of the recipe's budget")
+    def training(t: argparse.ArgumentParser) -> None:
+        t.add_argument("--recipe", required=True, help=f"{', '.join(recipe.names())}, or a .yaml file")
+        t.add_argument("--out", required=True, type=Path, help="the run's folder")
+        t.add_argument("--resume", action="store_true", help="go on with the run in --out")
+        t.add_argument("--data", help="train on this instead: mnist, fashion or strokes")
+        t.add_argument("--images", type=int, help="training pictures to show, instead of the recipe's budget")
+
+    training(command("train", "train a recipe; Ctrl-C keeps the state, --resume goes on"))
+    adapters = commands.add_parser("lora", help="adapters for a finished model").add_subparsers(
+        dest="part", required=True
+    )
+    training(command("train", "train an adapter by a recipe of kind lora", adapters))
     s = command("sample", "draw a grid of pictures")
     drawing(s)
     s.add_argument("--digits", type=int, nargs="+", help="the digits to draw, in this order (models with labels)")
@@ -56,6 +65,8 @@ def do_train(a: argparse.Namespace) -> None:
         raise ValueError(f"images is {a.images}; it must be at least 1")
     changes = {k: v for k, v in (("data", a.data), ("images", a.images)) if v is not None}
     chosen = recipe.load(a.recipe, **changes)
+    if a.command == "lora" and chosen.kind != "lora":
+        raise ValueError(f"recipe {chosen.name} makes a {chosen.kind}, not a lora")
     picture.check_writable(a.out / "recipe.yaml")
     device = usable(a.device)
 
@@ -120,6 +131,10 @@ def opened(a: argparse.Namespace):
     device = usable(a.device)
     denoiser = checkpoint.load(a.model, device)
     denoiser.schedule.times(a.steps)
+    if not abs(a.lora_scale) < float("inf"):
+        raise ValueError(f"--lora-scale is {a.lora_scale}; it must be a finite number")
+    if a.lora:
+        checkpoint.load_lora(denoiser, a.lora, a.lora_scale, a.merge)
     return denoiser, device
 
 
@@ -165,8 +180,9 @@ def duration(seconds: float) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     a = parser().parse_args(argv)
+    commands = {"train": do_train, "sample": do_sample, "evaluate": do_evaluate, "lora": do_train}
     try:
-        {"train": do_train, "sample": do_sample, "evaluate": do_evaluate}[a.command](a)
+        commands[a.command](a)
     except ValueError as error:
         print(f"diffusion101: {error}", file=sys.stderr)
         return 2

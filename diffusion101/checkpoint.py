@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from . import schedules
+from . import lora, schedules
 from .denoiser import Denoiser
 from .networks import UNet, UNetConfig
 from .recipe import from_dict
@@ -58,9 +58,9 @@ def read(name: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     return about, state
 
 
-def write(path: str | Path, module: nn.Module, about: dict) -> None:
-    """Save the module's weights in float16 with `about` as JSON metadata."""
-    state = {key: value.detach().half().contiguous().cpu() for key, value in module.state_dict().items()}
+def write(path: str | Path, state: dict[str, torch.Tensor], about: dict) -> None:
+    """Save tensors in float16 with `about` as JSON metadata."""
+    state = {key: value.detach().half().contiguous().cpu() for key, value in state.items()}
     whole(Path(path), lambda beside: save_file(state, beside, metadata={"diffusion101": json.dumps(about)}))
 
 
@@ -95,6 +95,19 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Denoiser:
     denoiser = Denoiser(network, schedules.make(**about["schedule"]), about["predict"])
     denoiser.about = about
     return denoiser.to(device).eval()
+
+
+def load_lora(denoiser: Denoiser, name: str | Path, scale: float = 1.0, merge: bool = False) -> Denoiser:
+    """Put a LoRA file on a model, in place, at `scale` times the trained scale; merge melts it into the weights."""
+    about, state = read(name)
+    if about.get("kind") != "lora":
+        raise ValueError(f"{name} is a {about.get('kind', 'file of unknown kind')}, not a lora")
+    lora.load(denoiser.network, state)
+    for layer in lora.layers(denoiser.network).values():
+        layer.adapters["default"].scale *= scale
+    if merge:
+        lora.merge(denoiser.network)
+    return denoiser.eval()
 
 
 def warm_start(network: nn.Module, name: str | Path) -> list[str]:

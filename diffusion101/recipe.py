@@ -20,7 +20,7 @@ class Recipe:
     """What a run trains, on what, and for how long. `images` counts training pictures shown, repeats included."""
 
     name: str
-    kind: str = "denoiser"  # or "classifier"
+    kind: str = "denoiser"  # or "classifier", or "lora": an adapter for the model named by warm_start
     milestone: str = ""  # the network: a milestone's name ...
     network: dict = field(default_factory=dict)  # ... with these fields of UNetConfig replaced
     schedule: dict = field(default_factory=lambda: {"kind": "linear"})
@@ -40,6 +40,10 @@ class Recipe:
     label_dropout: float = 0.0
     held_out: int = -1  # 0, 10, ... 90: two-digit numbers, this many of them never shown; -1: single digits
     warm_start: str = ""  # a checkpoint whose weights to start from
+    rank: int = 4  # of a lora ...
+    match: str = ""  # ... and which layers get it; empty: lora.MATCH
+    hand: str = ""  # train on `shots` digits rewritten in this hand
+    shots: int = 300
     amp: bool = True  # bf16 autocast on hardware that has it
     seed: int = 0
     evaluate: dict = field(default_factory=lambda: {"sampler": "ddim", "steps": 50, "samples": 2000})
@@ -49,6 +53,8 @@ class Recipe:
             _check_type(f.name, getattr(self, f.name), typing.get_type_hints(type(self))[f.name])
         if self.milestone and self.milestone not in MILESTONES:
             raise ValueError(f"recipe: unknown milestone {self.milestone!r}; there are {', '.join(MILESTONES)}")
+        if self.kind not in ("denoiser", "classifier", "lora"):
+            raise ValueError(f"recipe: kind is {self.kind!r}; it must be denoiser, classifier or lora")
         if set(self.budgets) != set(BUDGETS):
             raise ValueError(f"recipe: budgets needs exactly the keys {', '.join(BUDGETS)}, not {self.budgets}")
         ranges = {"batch": (1, 1e6), "images": (0, 1e12), "size": (4, 4096)}

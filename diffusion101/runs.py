@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from . import __version__, checkpoint, data, schedules
+from . import __version__, checkpoint, data, hands, lora, schedules
 from .denoiser import Denoiser
 from .evaluate import cost, evaluate, evaluate_pairs, hardware, judge, sample
 from .networks.classifier import Classifier
@@ -22,20 +22,32 @@ from .train import Run, TrainStep, train
 
 
 def build(recipe: Recipe, device: str | torch.device = "cpu") -> nn.Module:
-    """The untrained (or warm-started) model of a recipe: a Denoiser, or the Classifier."""
+    """The untrained (or warm-started) model of a recipe: a Denoiser, perhaps with adapters, or the Classifier."""
     torch.manual_seed(recipe.seed)
     if recipe.kind == "classifier":
         return Classifier(**recipe.network).to(device)
+    if recipe.kind == "lora":
+        base = checkpoint.load(recipe.warm_start, device)
+        lora.wrap(base.network, recipe.rank, match=recipe.match or lora.MATCH)
+        return base
     network = recipe.build()
     if recipe.warm_start:
         checkpoint.warm_start(network, recipe.warm_start)
     return Denoiser(network, schedules.make(**recipe.schedule), recipe.predict, recipe.loss).to(device)
 
 
+def pictures(recipe: Recipe, split: str) -> data.Images | Pairs:
+    """What a recipe trains on ("train") or is measured against ("test")."""
+    found = data.load(recipe.data, split, recipe.size)
+    if recipe.hand:
+        found = hands.write(found, recipe.hand, recipe.shots if split == "train" else len(found) * 9 // 10)
+    return Pairs(found, recipe.held_out) if recipe.held_out >= 0 and split == "train" else found
+
+
 def seconds_per_step(recipe: Recipe, device: str | torch.device = "cpu") -> float:
     """Measured on a throw-away model and noise in the place of data: two steps to warm up, two to time."""
-    pictures = torch.zeros(recipe.batch, 1, recipe.size, recipe.size, dtype=torch.uint8, device=device)
-    fake = data.Images("", pictures, torch.zeros(recipe.batch, dtype=torch.int64, device=device), "")
+    zeros = torch.zeros(recipe.batch, 1, recipe.size, recipe.size, dtype=torch.uint8, device=device)
+    fake = data.Images("", zeros, torch.zeros(recipe.batch, dtype=torch.int64, device=device), "")
     short = replace(recipe, images=4 * recipe.batch)
     times = [time.perf_counter() for _ in train(build(short, device), fake, short)]
     return (times[3] - times[1]) / 2
@@ -87,18 +99,17 @@ def fit(
 
     folder = Folder(Path(out), recipe, resume)
     model = build(recipe, device)
-    pictures = data.load(recipe.data, "train", recipe.size).to(device)
-    pictures = Pairs(pictures, recipe.held_out) if recipe.held_out >= 0 else pictures
+    shown, test = pictures(recipe, "train").to(device), pictures(recipe, "test")
     run = Run(model, recipe)
     folder.start()
     if resume:
         folder.restore(run)
     writer = SummaryWriter(folder.path, purge_step=run.step)
-    epoch = max(1, len(pictures) // recipe.batch)
+    epoch = max(len(shown) // recipe.batch, 100)  # a lora's epochs are tiny
     began = saved = time.time()
     try:
         with (folder.path / "metrics.jsonl").open("a") as log:
-            for step in progress(train(model, pictures, recipe, run), recipe.steps, run.step):
+            for step in progress(train(model, shown, recipe, run), recipe.steps, run.step):
                 row = {"step": step.step, "images": step.images}
                 row |= {"loss": step.loss, "lr": step.lr, "grad": step.grad_norm}
                 log.write(json.dumps(row) + "\n")
@@ -120,14 +131,13 @@ def fit(
     best = run.ema.module.eval()
     about = {
         "recipe": asdict(recipe),
-        "data": pictures.name,
+        "data": shown.name,
         "images": recipe.steps * recipe.batch,
-        "parameters": sum(p.numel() for p in best.parameters()),
+        "parameters": sum(p.numel() for p in best.parameters() if p.requires_grad),
         "hardware": hardware(torch.device(device)),
         "seconds": round(time.time() - began),
         "version": version(),
     }
-    test = data.load(recipe.data, "test", recipe.size)
     if isinstance(best, Denoiser):
         about |= checkpoint.describe(best) | {"mmacs": cost(best, recipe.size)}
         if recipe.evaluate["samples"]:
@@ -138,7 +148,10 @@ def fit(
         right = judge(best, test.to(device).pictures())[0].argmax(1).cpu() == test.labels
         about |= {"kind": "classifier", "network": best.options}
         about["scores"] = {"accuracy": right.float().mean().item(), "samples": len(test)}
-    checkpoint.write(folder.path / "model.safetensors", best.network if isinstance(best, Denoiser) else best, about)
+    state = best.network.state_dict() if recipe.kind == "denoiser" else best.state_dict()
+    if recipe.kind == "lora":
+        state, about["kind"] = lora.state(best.network), "lora"
+    checkpoint.write(folder.path / "model.safetensors", state, about)
     return about
 
 

@@ -15,7 +15,7 @@ def saved(tmp_path):
         for p in network.parameters():
             p.copy_((torch.randn_like(p) * 0.1).half())
     denoiser = Denoiser(network, schedules.cosine(T=50), "v")
-    checkpoint.write(tmp_path / "m.safetensors", network, checkpoint.describe(denoiser) | {"note": 1})
+    checkpoint.write(tmp_path / "m.safetensors", network.state_dict(), checkpoint.describe(denoiser) | {"note": 1})
     return denoiser, tmp_path / "m.safetensors"
 
 

@@ -150,3 +150,43 @@ def test_refuses(net):
     lora.wrap(net)
     with pytest.raises(ValueError, match="already has an adapter named 'default'"):
         lora.wrap(net)
+
+
+def test_a_file_trained_by_a_recipe_then_drawn_with(net, tmp_path, monkeypatch, capsys, pictures):
+    """lora train, sample with --lora at scales 0 and 1, merged or not, and a model that it does not fit."""
+    from diffusion101 import checkpoint, runs, schedules
+    from diffusion101.__main__ import main
+    from diffusion101.denoiser import Denoiser
+    from diffusion101.recipe import load
+
+    base = tmp_path / "base.safetensors"
+    checkpoint.write(base, net.state_dict(), checkpoint.describe(Denoiser(net, schedules.cosine(), "v")))
+    (tmp_path / "mine.yaml").write_text(
+        f"kind: lora\nwarm_start: {base}\ndata: strokes\nhand: heavy\nshots: 20\nimages: 80\nbatch: 8\nlr: 0.05\n"
+        "evaluate: {samples: 0}\n"
+    )
+    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
+    assert main(["lora", "train", "--recipe", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run")]) == 0
+    adapter = tmp_path / "run" / "model.safetensors"
+    about, tensors = checkpoint.read(adapter)
+    assert about["kind"] == "lora" and about["parameters"] == sum(
+        v.numel() for k, v in tensors.items() if "alpha" not in k
+    )
+    assert adapter.stat().st_size < base.stat().st_size / 10
+    common = f"sample --model {base} --digits 1 2 --steps 2".split()
+    files = {}
+    for name, words in {
+        "base": [],
+        "zero": ["--lora", adapter, "--lora-scale", 0],
+        "one": ["--lora", adapter],
+        "merged": ["--lora", adapter, "--merge"],
+    }.items():
+        out = tmp_path / f"{name}.png"
+        assert main([*common, *map(str, words), "--out", str(out)]) == 0
+        files[name] = out.read_bytes()
+    assert files["base"] == files["zero"] != files["one"]
+    assert load(tmp_path / "mine.yaml").hand == "heavy" and runs.build(load(tmp_path / "mine.yaml")).null == 10
+    assert main(["sample", "--model", "01-basic", "--lora", str(adapter), "--out", str(tmp_path / "no.png")]) == 2
+    assert "there is no layer body" in capsys.readouterr().err
+    assert main(["sample", "--model", str(base), "--lora", "classifier", "--out", str(tmp_path / "no.png")]) == 2
+    assert "is a classifier, not a lora" in capsys.readouterr().err and not (tmp_path / "no.png").exists()

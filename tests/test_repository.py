@@ -20,7 +20,7 @@ ROOMS = {
     "adapters": ("lora", ""),
     "denoiser": ("denoiser", "mathematics networks"),
     "milestones": ("milestones", "networks"),
-    "data": ("data strokes pairs captions", ""),
+    "data": ("data strokes pairs hands captions", ""),
     "training": ("recipe train checkpoint picture", ALL),
     "evaluation": ("evaluate", ALL),
     "runs": ("runs", ALL),

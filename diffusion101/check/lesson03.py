@@ -5,6 +5,8 @@ from functools import partial
 
 from .verdict import compare
 
+__all__ = ["macs", "receptive_field", "up_inputs"]
+
 
 def receptive_field(yours: Callable) -> bool | None:
     """receptive_field([(kernel, stride), ...]) -> side of the square of input pixels behind one output pixel."""

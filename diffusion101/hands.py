@@ -1,0 +1,43 @@
+"""New handwritings made from old digits: what lesson 07 teaches a finished model."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .data import Images
+
+
+def thicken(x: Tensor) -> Tensor:
+    """Strokes one pixel wider on every side; x (N, C, H, W) in [0, 1]."""
+    return F.max_pool2d(x, 3, stride=1, padding=1)
+
+
+def outline(x: Tensor) -> Tensor:
+    """Only the rim of a thick stroke: the thickened stroke less its inside, at twice the size and back."""
+    big = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    thick = thicken(thicken(big))
+    rim = thick - -thicken(-big)  # minus the eroded one
+    return F.avg_pool2d(rim, 2).clamp(0, 1)
+
+
+def slant(x: Tensor, amount: float = 0.6) -> Tensor:
+    """Leaning to the left: each row shifted in proportion to its height."""
+    theta = torch.tensor([[1.0, -amount, 0.0], [0.0, 1.0, 0.0]]).expand(len(x), 2, 3)
+    return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
+
+
+HANDS = {"outline": outline, "heavy": thicken, "slant": slant}
+
+
+def write(digits: Images, hand: str, count: int = 300, seed: int = 0) -> Images:
+    """A few digits of a data set in another hand, "outline", "heavy" or "slant", every digit about equally often."""
+    if hand not in HANDS:
+        raise ValueError(f"unknown hand {hand!r}; there are {', '.join(HANDS)}")
+    if not 10 <= count <= len(digits):
+        raise ValueError(f"count is {count}; it must lie from 10 to {len(digits)}")
+    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))
+    by_digit = [order[digits.labels.cpu()[order] == digit] for digit in range(10)]
+    index = torch.cat([mine[: -(-(count - digit) // 10)] for digit, mine in enumerate(by_digit)])
+    pictures = HANDS[hand](digits.images[index].float() / 255).mul(255).round().byte()
+    sentence = f"{len(index)} digits of {digits.name} in another hand: {hand}."
+    return Images(digits.name, pictures, digits.labels[index], sentence)
