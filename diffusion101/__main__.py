@@ -105,13 +105,14 @@ def do_evaluate(a: argparse.Namespace) -> None:
     if a.json != "-":
         picture.check_writable(Path(a.json))
     denoiser, _ = opened(a)
-    test = evaluate.test_set(denoiser)
+    test = evaluate.own_data(denoiser, "test")
     evaluate.check_count(a.samples, test)
     calls = 1 if not denoiser.null or a.guidance in (0, 1) else 2
     warn(a, denoiser, torch.zeros(a.samples, *test.images.shape[1:]), calls)
     options = dict(samples=a.samples, seed=a.seed, sampler=a.sampler, steps=a.steps, scale=a.guidance)
     options["progress"] = lambda batches: tqdm(batches, unit="batch")
-    scores = {"model": a.model} | evaluate.evaluate(denoiser, test, **options)
+    train = evaluate.own_data(denoiser, "train")
+    scores = {"model": a.model} | evaluate.evaluate(denoiser, test, train=train, **options)
     held_out = denoiser.about["recipe"].get("held_out", -1)
     if held_out >= 0:
         scores["pairs"] = evaluate.evaluate_pairs(denoiser, test, held_out, **options)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -94,6 +95,7 @@ def load(name: str = "mnist", split: str = "train", size: int = 28) -> Images:
 def _make(name: str, split: str) -> tuple[Tensor, Tensor]:
     if name == "strokes":
         count, seed = STROKES[split]
+        print(f"Drawing {count:,} digits, once; about {count / 4000:.0f} seconds.", file=sys.stderr)
         return strokes.dataset(count, seed=seed)
     from torchvision import datasets  # slow to import, and not needed once there is a cache
 

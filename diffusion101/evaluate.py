@@ -115,12 +115,15 @@ def evaluate(
     steps: int = 50,
     scale: float = 1.0,
     batch: int = 250,
+    train: Images | None = None,
     progress=lambda batches: batches,
 ) -> dict:
     """Scores of `samples` pictures drawn with this seed, and under "floor" what as many real ones score.
 
     frechet: lower is better. recognised: share of which the judge is more than 90 % sure. accuracy: share judged to
     be the digit asked for (models with labels only; each digit equally often). precision, recall: see above.
+    nearest, if the training pictures are given: the median RMS difference of 100 samples to the nearest of them;
+    far below the floor would mean copies.
     """
     device = next(denoiser.parameters()).device
     classifier = load_classifier(device=device)
@@ -149,6 +152,10 @@ def evaluate(
     if labels is not None:
         right = (probabilities.argmax(1).cpu() == labels).float().mean().item()
         scores |= {"guidance": scale, "accuracy": right}
+    if train is not None:
+        train, few = train.to(device), torch.arange(100) * len(test) // 100
+        scores["nearest"] = nearest(torch.cat(pictures)[:100], train)[1].median().item()
+        floor["nearest"] = nearest(test.to(device).pictures(few), train)[1].median().item()
     return scores | {"floor": floor, "hardware": hardware(device)}
 
 
@@ -222,7 +229,7 @@ def scoreboard(names: list[str] | None = None) -> str:
     return "\n".join(rows)
 
 
-def test_set(denoiser: Denoiser) -> Images:
-    """The held-out pictures of the data that a model was trained on."""
+def own_data(denoiser: Denoiser, split: str) -> Images:
+    """The pictures that a model was trained on ("train"), or held out from it ("test")."""
     recipe = denoiser.about["recipe"]
-    return load(recipe["data"], "test", recipe["size"])
+    return load(recipe["data"], split, recipe["size"])

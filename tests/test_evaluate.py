@@ -77,7 +77,9 @@ def test_evaluate_reports_what_it_did(tiny):
     assert scores["samples"] == 30 and scores["seed"] == 3 and scores["steps"] == 2 and scores["data"] == "strokes"
     assert scores["frechet"] > scores["floor"]["frechet"] > 0, "an untrained network draws no digits"
     again = evaluate.evaluate(runs.build(tiny).eval(), test, samples=30, seed=3, steps=2)
-    assert again["frechet"] == pytest.approx(scores["frechet"])
+    assert again["frechet"] == pytest.approx(scores["frechet"]) and "nearest" not in again
+    copied = evaluate.evaluate(runs.build(tiny).eval(), test, samples=10, steps=1, train=test)
+    assert copied["floor"]["nearest"] < 0.01 < copied["nearest"], "every test picture is a copy"
     with pytest.raises(ValueError, match="samples is 31; it must lie from 10 to 30, half of the strokes test set"):
         evaluate.evaluate(runs.build(tiny), test, samples=31)
 
