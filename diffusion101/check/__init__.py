@@ -2,3 +2,4 @@
 
 from .lesson02 import *  # noqa: F403
 from .lesson03 import *  # noqa: F403
+from .lesson05 import *  # noqa: F403
