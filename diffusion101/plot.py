@@ -6,6 +6,7 @@ from io import BytesIO
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from torch import Tensor
 
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
@@ -20,7 +21,8 @@ class Picture:
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
         self.png = buffer.getvalue()
-        self._about = f"{len(figure.axes)} panel{'s' * (len(figure.axes) != 1)}"
+        panels = len(figure.axes) or len(figure.images)
+        self._about = f"{panels} panel{'s' * (panels != 1)}"
 
     def _repr_png_(self) -> bytes:
         return self.png
@@ -55,8 +57,9 @@ def filmstrip(
     """Rows of pictures (N, C, H, W), N at most about 11, titles above the first row, names of rows at the left."""
     rows = {"": rows} if isinstance(rows, Tensor) else rows
     columns = max(len(row) for row in rows.values())
-    side = min(1.4, 9.6 / columns)
-    width, height = side * columns + 0.7 * any(rows), (side + 0.1) * len(rows) + 0.2
+    ratio = max(row.shape[2] / row.shape[3] for row in rows.values())  # of a panel's height to its width
+    side = min(1.4 / ratio, 9.6 / columns)
+    width, height = side * columns + 0.7 * any(rows), (side * ratio + 0.1) * len(rows) + 0.2
     fig, axes = figure(len(rows), columns, width, height)
     for i, (name, row) in enumerate(rows.items()):
         for j, ax in enumerate(axes[i]):
@@ -102,8 +105,12 @@ def lines(
     marks: dict[str, float] | None = None,
     points: bool = False,
     width: float = 6.5,
+    falling: bool = False,
 ) -> Picture:
-    """Curves over one x, a legend if there are several. log: "x", "y" or "xy"; marks: names of vertical lines."""
+    """Curves over one x, a legend if there are several. log: "x", "y" or "xy"; marks: names of vertical lines.
+
+    falling: x goes down from left to right, as t does when sampling.
+    """
     fig, [[ax]] = figure(width=width, height=3.2)
     for colour, (name, y) in zip(COLOURS, curves.items()):
         ax.plot(x, y, color=colour, label=name, linewidth=1.8, marker="o" if points else None, markersize=4)
@@ -113,6 +120,8 @@ def lines(
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
+    if falling:
+        ax.invert_xaxis()
     if len(curves) > 1:
         ax.legend(frameon=False)
     ax.grid(alpha=0.25)
@@ -169,4 +178,33 @@ def loss(history: Sequence[float], title: str = "", log: bool = True) -> Picture
     if log:
         ax.set_yscale("log")
     ax.grid(alpha=0.25, which="both")
+    return Picture(fig)
+
+
+def turns(angles: dict[str, Tensor], every: int = 50) -> Picture:
+    """x on its way round a quarter circle, a panel each: name -> angle at t = 0..T. Dots every so many t; arrows: v."""
+    fig, [axes] = figure(1, len(angles), width=4.0 * len(angles), height=4.1)
+    for ax, (name, angle) in zip(axes, angles.items()):
+        x, v = torch.stack([angle.cos(), angle.sin()]), torch.stack([-angle.sin(), angle.cos()])  # (2, T+1) each
+        ax.plot(*x, color=NOISE, linewidth=0.8, zorder=0)
+        shown = ax.scatter(*x[:, ::every], c=torch.arange(len(angle))[::every], cmap="viridis", s=40)
+        far = slice(None, None, 5 * every)
+        ax.quiver(*x[:, far], *v[:, far], color=PREDICTION, angles="xy", scale_units="xy", scale=4, width=0.008)
+        ax.set(xlim=(-0.3, 1.1), ylim=(-0.1, 1.3), xlabel="signal: the part along x0", aspect="equal", title=name)
+    axes[0].set_ylabel("noise: the part along eps")
+    fig.colorbar(shown, ax=axes, label="t", shrink=0.9)
+    return Picture(fig)
+
+
+def stack(*rows: Sequence[Picture]) -> Picture:
+    """Finished pictures as one: rows of pictures side by side, from top to bottom."""
+    pixels = [[imread(BytesIO(picture.png)) for picture in row] for row in rows]  # (H, W, 4) each
+    heights = [max(p.shape[0] for p in row) for row in pixels]
+    width = max(sum(p.shape[1] for p in row) for row in pixels)
+    fig = Figure(figsize=(width / DPI, sum(heights) / DPI))
+    for i, row in enumerate(pixels):
+        left, bottom = 0, sum(heights[i + 1 :])
+        for p in row:
+            fig.figimage(p, left, bottom + heights[i] - p.shape[0])
+            left += p.shape[1]
     return Picture(fig)

@@ -81,7 +81,8 @@ def explore_steps(steps: Sequence[Step], columns: int = 8, panels: int = 8) -> N
 
     def draw(step: int) -> Picture:
         now = steps[step - 1]
-        fig, [[left, right]] = plot.figure(1, 2, width=9.4, height=4.7 * -(-len(now.x) // columns) / columns + 0.5)
+        ratio = now.x.shape[2] / now.x.shape[3] * -(-len(now.x) // columns) / columns
+        fig, [[left, right]] = plot.figure(1, 2, width=9.4, height=4.7 * ratio + 0.5)
         for ax, x, name in ((left, now.x, f"x at t = {now.t}"), (right, now.x0, "guess of x0 that led there")):
             plot.image(ax, torch.cat([torch.cat(list(row), 2) for row in _rows(x, columns)], 1), name)
         return Picture(fig)
@@ -123,7 +124,8 @@ def explore_prediction(
 ) -> None:
     """A slider over t: a noisy digit, the network's guess of x0 and eps, and the truth. x0 (1, C, H, W).
 
-    told=True adds a second slider: the time that the network is told, which need not be the true one.
+    told=True adds a second slider: the time that the network is told, which need not be the true one; the still
+    picture then shows the guesses of x0 for five told times.
     """
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed))
 
@@ -138,5 +140,11 @@ def explore_prediction(
             plot.image(ax, picture[0], name, (-3, 3) if noise else (-1, 1), "RdBu" if noise else "gray")
         return Picture(fig)
 
-    controls = {"t": (1, s.T, 1, s.T // 2)} | ({"told_t": (1, s.T, 1, s.T // 2)} if told else {})
-    explore(draw, **controls)
+    if not told:
+        return explore(draw, t=(1, s.T, 1, s.T // 2))
+    true = torch.full((5,), s.T // 5)
+    times = true * torch.tensor([1, 2, 4, 6, 10]) // 4
+    with torch.no_grad():
+        guesses = denoise(q_sample(x0.expand(5, *x0.shape[1:]), true, eps, s), times).x0
+    still = plot.filmstrip({f"x at t = {true[0]}": guesses}, [f"told {r}" for r in times.tolist()])
+    explore(draw, still, t=(1, s.T, 1, s.T // 5), told_t=(1, s.T, 1, s.T // 5))

@@ -24,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     denoiser = checkpoint.load(args.model, "cuda" if torch.cuda.is_available() else "cpu")
     test = evaluate.own_data(denoiser, "test")
-    common = dict(samples=args.samples, seed=0, sampler="dpmpp_2m", steps=10, batch=100)
+    common = dict(samples=args.samples, seed=0, sampler="dpmpp_2m", steps=10, batch=50)
     rows = [evaluate.evaluate(denoiser, test, scale=w, **common) for w in tqdm(SCALES, unit="w")]
     about = {name: rows[0][name] for name in ("samples", "seed", "sampler", "steps", "data", "hardware", "floor")}
     about |= {"model": args.model, "version": runs.version(), "w": SCALES}

@@ -1,5 +1,9 @@
 """The exercises' checkers. Each prints one sentence that names the likely mistake and returns True, False or None."""
 
+from .lesson01 import *  # noqa: F403
 from .lesson02 import *  # noqa: F403
 from .lesson03 import *  # noqa: F403
+from .lesson04 import *  # noqa: F403
 from .lesson05 import *  # noqa: F403
+from .lesson06 import *  # noqa: F403
+from .lesson07 import *  # noqa: F403
