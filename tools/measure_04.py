@@ -41,7 +41,8 @@ def main() -> None:
                 row = {name: scores[name] for name in ("frechet", "recognised")}
                 rows.append({"schedule": schedule, "predict": predict, "steps": steps, **row})
     about = {name: scores[name] for name in ("samples", "seed", "sampler", "data", "hardware", "floor")}
-    about |= {"images": chosen.steps * chosen.batch, "training_seed": chosen.seed, "version": runs.version(), "rows": rows}
+    about |= {"images": chosen.steps * chosen.batch, "training_seed": chosen.seed, "version": runs.version()}
+    about["rows"] = rows
     path = ROOT / "assets" / "measured" / "04_schedule_and_target.json"
     checkpoint.whole(path, lambda file: file.write_text(json.dumps(about, indent=1) + "\n"))
     print(path.relative_to(ROOT))
