@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -76,7 +75,6 @@ def do_train(a: argparse.Namespace) -> None:
     seconds = chosen.steps * runs.seconds_per_step(chosen, device)
     size = f"{chosen.images:,} pictures in {chosen.steps:,} steps"
     print(f"{chosen.name}: {size} on {device}, about {duration(seconds)}.", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         about = runs.fit(chosen, a.out, a.resume, device, progress)
     except KeyboardInterrupt:

@@ -1,9 +1,12 @@
 """A training run on disk: a folder that holds everything needed to read, judge and resume it."""
 
 import json
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -59,7 +62,7 @@ class Folder:
     def __init__(self, path: Path, recipe: Recipe, resume: bool):
         self.path, self.recipe = path, recipe
         kept = path / "recipe.yaml"
-        if kept.exists() and not resume:
+        if (path / "state.pt").exists() and not resume:
             raise ValueError(f"{path} already holds a run; add --resume to go on with it, or choose another --out")
         if resume:
             if not (path / "state.pt").exists():
@@ -69,7 +72,9 @@ class Folder:
                 if before.get(key) != value:
                     raise ValueError(f"cannot resume {path}: its {key} was {before.get(key)!r}, now it is {value!r}")
 
-    def start(self) -> None:
+    def start(self, resume: bool) -> None:
+        if not resume:  # a run that stopped before its first state was kept may have left some rows
+            (self.path / "metrics.jsonl").unlink(missing_ok=True)
         checkpoint.whole(self.path / "recipe.yaml", lambda f: f.write_text(yaml.safe_dump(asdict(self.recipe))))
         checkpoint.whole(self.path / "version.txt", lambda f: f.write_text(version() + "\n"))
 
@@ -84,6 +89,29 @@ class Folder:
         checkpoint.whole(metrics, lambda f: f.write_text("".join(row + "\n" for row in rows)))
 
 
+@contextmanager
+def between_steps() -> Iterator[list[int]]:
+    """Inside, Ctrl-C or SIGTERM only joins the list, so that no step is cut in half; a second one strikes at once."""
+    asked: list[int] = []
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in both}
+
+    def handler(number: int, frame: object) -> None:
+        asked.append(number)
+        for each in both:
+            signal.signal(each, signal.default_int_handler)
+
+    if threading.current_thread() is threading.main_thread():  # Python handles signals nowhere else
+        for number in both:
+            signal.signal(number, handler)
+    try:
+        yield asked
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number in both:
+                signal.signal(number, before[number])
+
+
 def fit(
     recipe: Recipe,
     out: str | Path,
@@ -93,7 +121,8 @@ def fit(
 ) -> dict:
     """Train a recipe in the folder `out`, score it, write model.safetensors; returns the file's metadata.
 
-    Interrupted (Ctrl-C) it keeps its state first. Bad settings raise ValueError before anything is written.
+    Interrupted (Ctrl-C, SIGTERM) it ends the step, keeps its state and raises KeyboardInterrupt. Bad settings raise
+    ValueError before anything is written.
     """
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
@@ -101,14 +130,14 @@ def fit(
     model = build(recipe, device)
     shown, test = pictures(recipe, "train").to(device), pictures(recipe, "test")
     run = Run(model, recipe)
-    folder.start()
+    folder.start(resume)
     if resume:
         folder.restore(run)
     writer = SummaryWriter(folder.path, purge_step=run.step)
     epoch = max(len(shown) // recipe.batch, 100)  # a lora's epochs are tiny
     began = saved = time.time()
     try:
-        with (folder.path / "metrics.jsonl").open("a") as log:
+        with (folder.path / "metrics.jsonl").open("a") as log, between_steps() as asked:
             for step in progress(train(model, shown, recipe, run), recipe.steps, run.step):
                 row = {"step": step.step, "images": step.images}
                 row |= {"loss": step.loss, "lr": step.lr, "grad": step.grad_norm}
@@ -119,13 +148,12 @@ def fit(
                     log.flush()
                     folder.keep(run)
                     _draw(folder, run, step.step, writer)
-                elif time.time() - saved > 60:
+                elif asked or time.time() - saved > 60:
                     log.flush()
                     folder.keep(run)
                     saved = time.time()
-    except KeyboardInterrupt:
-        folder.keep(run)
-        raise
+                if asked:
+                    raise KeyboardInterrupt
     finally:
         writer.close()
     best = run.ema.module.eval()

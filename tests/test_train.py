@@ -1,4 +1,5 @@
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -108,7 +109,7 @@ def interrupt_at(stop):
         for step in steps:
             yield step
             if step.step == stop:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
     return progress
 
@@ -117,8 +118,10 @@ def test_a_run_folder_interrupted_and_resumed(tiny, tmp_path, monkeypatch, pictu
     monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
     a, b = tmp_path / "a", tmp_path / "b"
     about = runs.fit(tiny, a)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        runs.fit(tiny, b, progress=interrupt_at(4))
+        runs.fit(tiny, b, progress=interrupt_at(3))
+    assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(ValueError, match="add --resume"):
         runs.fit(tiny, b)
     with pytest.raises(ValueError, match="its lr was 0.001, now it is 0.1"):
@@ -135,6 +138,35 @@ def test_a_run_folder_interrupted_and_resumed(tiny, tmp_path, monkeypatch, pictu
     rows = [json.loads(row) for row in (b / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 7)) and rows[-1]["images"] == 48
     assert about["scores"]["samples"] == 10 and about["images"] == 48 and about["data"] == "strokes"
+
+
+def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(tiny, tmp_path, monkeypatch, pictures):
+    """Cut between the weights' update and the average's, the state would not be one that an unbroken run passes."""
+    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
+    runs.fit(tiny, tmp_path / "whole")
+    real, calls = torch.optim.AdamW.step, []
+
+    def step_then_signal(self, *args, **kwargs):
+        calls.append(real(self, *args, **kwargs))
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch.optim.AdamW, "step", step_then_signal)
+        runs.fit(tiny, tmp_path / "cut")
+    assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == 3
+    runs.fit(tiny, tmp_path / "cut", resume=True)
+    a, b = (checkpoint.read(tmp_path / name / "model.safetensors")[1] for name in ("whole", "cut"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "cut" / "metrics.jsonl").read_text()
+
+
+def test_a_run_that_kept_nothing_starts_again(tiny, tmp_path, monkeypatch, pictures):
+    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
+    (tmp_path / "recipe.yaml").write_text("left by a run that was stopped before its first state\n")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    runs.fit(tiny, tmp_path)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 6
 
 
 def test_resume_needs_a_run(tiny, tmp_path):
