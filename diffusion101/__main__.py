@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -78,7 +79,8 @@ def do_train(a: argparse.Namespace) -> None:
     try:
         about = runs.fit(chosen, a.out, a.resume, device, progress)
     except KeyboardInterrupt:
-        print(f"\nStopped. Go on with: python -m diffusion101 train --recipe {a.recipe} --out {a.out} --resume")
+        words = [word for word in a.words if word != "--resume"]
+        print(f"\nStopped. Go on with: python -m diffusion101 {shlex.join(words)} --resume")
         raise
     print(f"{a.out / 'model.safetensors'}: {json.dumps(about.get('scores'))}")
 
@@ -178,7 +180,8 @@ def duration(seconds: float) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    a = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    a = parser().parse_args(words, argparse.Namespace(words=words))
     commands = {"train": do_train, "sample": do_sample, "evaluate": do_evaluate, "lora": do_train}
     try:
         commands[a.command](a)

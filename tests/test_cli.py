@@ -22,7 +22,7 @@ def yaml(tmp_path):
     """A run of some seconds on drawn digits."""
     path = tmp_path / "quick.yaml"
     path.write_text(
-        "milestone: M3\ndata: strokes\nsize: 8\nimages: 1200\nbatch: 8\n"
+        "milestone: M3\ndata: strokes\nsize: 8\nbatch: 8\n"
         "network: {widths: [16, 16], time: 16}\nevaluate: {sampler: ddim, steps: 2, samples: 0}\n"
     )
     return path
@@ -119,6 +119,7 @@ def test_train_refuses(words, message, tmp_path, capsys):
 def test_train_interrupted_resumed_then_sampled(yaml, tmp_path, how):
     out, env = tmp_path / "run", os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "diffusion101", "train", "--recipe", str(yaml), "--out", str(out)]
+    command += ["--images", "1200"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     metrics = out / "metrics.jsonl"
     while not (metrics.exists() and metrics.stat().st_size > 2000):
@@ -126,10 +127,10 @@ def test_train_interrupted_resumed_then_sampled(yaml, tmp_path, how):
         time.sleep(0.05)
     process.send_signal(how)
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume" in printed
+    assert process.returncode == 130 and f"{' '.join(command[3:])} --resume" in printed
     assert not (out / "model.safetensors").exists() and (out / "state.pt").exists()
-    assert main(["train", "--recipe", str(yaml), "--out", str(out)]) == 2
-    assert main(["train", "--recipe", str(yaml), "--out", str(out), "--resume"]) == 0
+    assert main(command[3:]) == 2
+    assert main([*command[3:], "--resume"]) == 0
     rows = [json.loads(row)["step"] for row in metrics.read_text().splitlines()]
     assert rows == list(range(1, 151))
     picture = tmp_path / "grid.png"
