@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from . import __version__, checkpoint, evaluate, picture, recipe, runs
+from .pairs import NOTHING
 from .samplers import SAMPLERS
 
 
@@ -50,7 +51,8 @@ def parser() -> argparse.ArgumentParser:
     s = command("sample", "draw a grid of pictures")
     drawing(s)
     s.add_argument("--digits", type=int, nargs="+", help="the digits to draw, in this order (models with labels)")
-    s.add_argument("--count", type=int, help="how many pictures (default 40, or one per digit)")
+    s.add_argument("--prompt", nargs="+", help="two-digit numbers to draw, _ for an empty place: 42 7_ (models with tokens)")
+    s.add_argument("--count", type=int, help="how many pictures (default 40, or one per digit or prompt)")
     s.add_argument("--size", type=int, default=28, help="height and width of a picture")
     s.add_argument("--out", required=True, type=Path, help=f"the file: {', '.join(picture.TYPES)} (.gif is animated)")
     e = command("evaluate", "score a model beside real pictures")
@@ -88,11 +90,12 @@ def do_train(a: argparse.Namespace) -> None:
 def do_sample(a: argparse.Namespace) -> None:
     picture.check_output(a.out)
     denoiser, device = opened(a)
-    labels = digits(a, denoiser)
+    labels = prompts(a, denoiser) if a.prompt else digits(a, denoiser)
     count = len(labels) if labels is not None else (40 if a.count is None else a.count)
     channels = denoiser.network.config.channels
     generator = torch.Generator().manual_seed(a.seed)
-    noise = torch.randn(count, channels, a.size, a.size, generator=generator)
+    width = a.size * (2 if a.prompt else 1)
+    noise = torch.randn(count, channels, a.size, width, generator=generator)
     denoiser.network.check(noise)
     warn(a, denoiser, noise, 1 if labels is None or a.guidance in (0, 1) else 2)
     steps = evaluate.sample(denoiser, noise.to(device), labels, a.guidance, a.sampler, a.steps, generator)
@@ -151,8 +154,22 @@ def digits(a: argparse.Namespace, denoiser) -> torch.Tensor | None:
     for digit in wanted:
         if not 0 <= digit <= 9:
             raise ValueError(f"--digits has {digit}; digits go from 0 to 9")
-    count = a.count or (len(wanted) if a.digits else 40)
-    return torch.tensor([wanted[i % len(wanted)] for i in range(count)])
+    return torch.tensor(wanted)[torch.arange(a.count or (len(wanted) if a.digits else 40)) % len(wanted)]
+
+
+def prompts(a: argparse.Namespace, denoiser) -> torch.Tensor:
+    """Tokens (N, 2) of the numbers to draw."""
+    if a.digits:
+        raise ValueError("--prompt and --digits exclude each other")
+    if a.count is not None and a.count < 1:
+        raise ValueError(f"--count is {a.count}; it must be at least 1")
+    if not denoiser.network.config.vocab:
+        raise ValueError(f"{a.model} reads no prompts")
+    for number in a.prompt:
+        if len(number) != 2 or set(number) - set("0123456789_"):
+            raise ValueError(f"--prompt has {number!r}; it must be two digits, or _ in the place of one, as 42 or 7_")
+    wanted = torch.tensor([[NOTHING if c == "_" else int(c) for c in number] for number in a.prompt])
+    return wanted[torch.arange(a.count or len(wanted)) % len(wanted)]
 
 
 def usable(name: str) -> torch.device:

@@ -15,6 +15,7 @@ TYPES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
     """Pictures x (N, C, H, W) in [-1, 1] as one picture, N / columns rows, each pixel scale x scale times."""
     n, c, h, w = x.shape
+    columns = min(columns, n)
     rows = -(-n // columns)
     x = torch.cat([x, x.new_full((rows * columns - n, c, h, w), -1)])
     x = x.view(rows, columns, c, h, w).permute(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)

@@ -61,6 +61,19 @@ def test_sample_refuses(words, message, tmp_path, capsys):
 
 
 @needs_weights
+def test_prompts_put_two_digits_on_one_canvas(tmp_path, capsys):
+    ask = ["sample", "--model", "06-attention", "--steps", "1", "--size", "8", "--out", str(tmp_path / "a.png")]
+    assert main([*ask, "--prompt", "42", "7_"]) == 0
+    assert Image.open(tmp_path / "a.png").size == (2 * 2 * 16, 2 * 8)  # two numbers, each pixel 2 x 2
+    for bad, words in {"4": "'4'; it must be two digits", "4x": "'4x'; it must be", "123": "'123'; it must be"}.items():
+        assert main([*ask, "--prompt", bad]) == 2
+        assert words in capsys.readouterr().err
+    assert main([*ask, "--prompt", "42", "--digits", "4"]) == 2
+    assert main([*ask, "--prompt", "42", "--count", "0"]) == 2
+    assert main(["sample", "--model", MODEL, "--prompt", "42", "--out", str(tmp_path / "b.png")]) == 2
+    assert "reads no prompts" in capsys.readouterr().err and not (tmp_path / "b.png").exists()
+
+
 def test_digits_need_a_model_with_labels(tmp_path, capsys):
     assert main(["sample", "--model", MODEL, "--digits", "3", "--out", str(tmp_path / "a.png")]) == 2
     assert "knows no digits" in capsys.readouterr().err and not list(tmp_path.iterdir())
@@ -72,7 +85,7 @@ def test_sample_draws(kind, tmp_path):
     out = tmp_path / "new" / f"grid.{kind}"
     assert main(f"sample --model {MODEL} --steps 2 --count 7 --seed 3 --out".split() + [str(out)]) == 0
     with Image.open(out) as picture:
-        assert picture.size == (560, 56) and getattr(picture, "n_frames", 1) == (3 if kind == "gif" else 1)
+        assert picture.size == (392, 56) and getattr(picture, "n_frames", 1) == (3 if kind == "gif" else 1)
 
 
 @needs_weights
