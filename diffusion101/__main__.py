@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     s = command("sample", "draw a grid of pictures")
     drawing(s)
     s.add_argument("--digits", type=int, nargs="+", help="the digits to draw, in this order (models with labels)")
-    s.add_argument("--prompt", nargs="+", help="two-digit numbers to draw, _ for an empty place: 42 7_ (models with tokens)")
+    s.add_argument("--prompt", nargs="+", help="two-digit numbers to draw, as 42 or 7_ (models that read tokens)")
     s.add_argument("--count", type=int, help="how many pictures (default 40, or one per digit or prompt)")
     s.add_argument("--size", type=int, default=28, help="height and width of a picture")
     s.add_argument("--out", required=True, type=Path, help=f"the file: {', '.join(picture.TYPES)} (.gif is animated)")

@@ -1,14 +1,16 @@
+import copy
+
 import pytest
 import torch
 
-from diffusion101 import schedules
+from diffusion101 import lora, schedules
 from diffusion101.denoiser import LOSSES, Denoiser
 from diffusion101.milestones import MILESTONES
 from diffusion101.networks import UNet, UNetConfig
 from diffusion101.networks.blocks import ResBlock
 from diffusion101.networks.embeddings import sinusoidal
 
-CHAIN = list(zip(list(MILESTONES), list(MILESTONES)[1:]))
+CHAIN = [*zip(MILESTONES, [*MILESTONES][1:]), ("M6", "M7")]  # M7 is M6 with adapters
 
 
 def awake(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -29,19 +31,25 @@ def inputs(config: UNetConfig, size: int = 16):
 @pytest.mark.parametrize("before, after", CHAIN)
 def test_every_addition_is_born_the_identity(before, after):
     """Law 3: started from the milestone before, the output is the same, and only new modules lack weights."""
-    old, new = awake(UNet(MILESTONES[before])), UNet(MILESTONES[after])
-    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
-    assert not unexpected
+    old = awake(UNet(MILESTONES[before]))
+    if after == "M7":
+        new, kept = lora.wrap(copy.deepcopy(old), rank=4), old.state_dict().keys()
+        missing = [key for key in new.state_dict() if key.replace(".base.", ".") not in kept]
+    else:
+        new = UNet(MILESTONES[after])
+        missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+        assert not unexpected
     parts = {
         "M2": ("time.", ".emb."),
         "M3": (".shrink.", ".inner.", ".grow."),
         "M5": ("label.",),
         "M6": ("tokens.", "_ask."),
+        "M7": (".adapters.",),
     }
     assert all(any(part in f"body.{key}" for part in parts.get(after, ())) for key in missing), missing
-    assert bool(missing) == (MILESTONES[before] != MILESTONES[after])
-    x, t, cond = inputs(MILESTONES[after])
-    known = cond if MILESTONES[before].classes and not MILESTONES[after].vocab else None  # M6 reads tokens instead
+    assert bool(missing) == (after != "M4")  # M4 is the same network
+    x, t, cond = inputs(new.config)
+    known = None if after == "M6" or not old.config.classes else cond  # M6 reads tokens instead
     torch.testing.assert_close(new(x, t, cond), old(x, t, known), rtol=1e-5, atol=1e-5)
 
 
