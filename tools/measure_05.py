@@ -13,7 +13,7 @@ from diffusion101 import checkpoint, evaluate, runs
 
 from .repository import ROOT
 
-SCALES = [0, 0.5, 1, 1.25, 1.5, 2, 3, 4, 6]
+SCALES = [0, 0.5, 1, 1.15, 1.25, 1.5, 2, 3, 4, 6]
 CURVES = ["accuracy", "recognised", "frechet", "precision", "recall"]
 
 

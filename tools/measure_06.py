@@ -1,8 +1,8 @@
 """How many of the 100 numbers can be kept from training? For lesson 06: writes assets/measured/06_held_out.json.
 
-python -m tools.measure_06 [--held-out 50 70 80 90] [--images 40000] [--samples 500]
+python -m tools.measure_06 [--held-out 50 70 80 90] [--images 30000] [--samples 500]
 
-Trains M6 once for each, every time from 05-guidance; about three minutes each on two CPU cores.
+Trains M6 once for each, every time from 05-guidance; about five minutes each on one CPU core.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def keep(path: Path, about: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--held-out", type=int, nargs="+", default=[50, 70, 80, 90])
-    parser.add_argument("--images", type=int, default=40_000)
+    parser.add_argument("--images", type=int, default=30_000)
     parser.add_argument("--samples", type=int, default=500)
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
