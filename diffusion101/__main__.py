@@ -75,11 +75,14 @@ def do_train(a: argparse.Namespace) -> None:
     def progress(steps, total: int, done: int):
         return tqdm(steps, total=total, initial=done, unit="step", desc=chosen.name, smoothing=0.05)
 
+    def scoring(batches):
+        return tqdm(batches, unit="batch", desc="scoring")
+
     seconds = chosen.steps * runs.seconds_per_step(chosen, device)
     size = f"{chosen.images:,} pictures in {chosen.steps:,} steps"
     print(f"{chosen.name}: {size} on {device}, about {duration(seconds)}.", flush=True)
     try:
-        about = runs.fit(chosen, a.out, a.resume, device, progress)
+        about = runs.fit(chosen, a.out, a.resume, device, progress, scoring)
     except KeyboardInterrupt:
         words = [word for word in a.words if word != "--resume"]
         print(f"\nStopped. Go on with: python -m diffusion101 {shlex.join(words)} --resume")

@@ -114,7 +114,7 @@ def evaluate(
     sampler: str = "ddim",
     steps: int = 50,
     scale: float = 1.0,
-    batch: int = 250,
+    batch: int = 100,
     train: Images | None = None,
     progress=lambda batches: batches,
 ) -> dict:
@@ -168,7 +168,7 @@ def evaluate_pairs(
     sampler: str = "dpmpp_2m",
     steps: int = 10,
     scale: float = 2.0,
-    batch: int = 100,
+    batch: int = 50,
     progress=lambda batches: batches,
 ) -> dict:
     """Share of two-digit numbers with both digits right, each half judged alone: seen, unseen, and real ones.

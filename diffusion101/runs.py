@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -118,8 +118,11 @@ def fit(
     resume: bool = False,
     device: str | torch.device = "cpu",
     progress: Callable[[Iterator[TrainStep], int, int], Iterator[TrainStep]] = lambda steps, total, done: steps,
+    scoring: Callable[[Iterable], Iterable] = lambda batches: batches,
 ) -> dict:
     """Train a recipe in the folder `out`, score it, write model.safetensors; returns the file's metadata.
+
+    progress(steps, total, done) and scoring(batches) may wrap the two loops in a bar.
 
     Interrupted (Ctrl-C, SIGTERM) it ends the step, keeps its state and raises KeyboardInterrupt. Bad settings raise
     ValueError before anything is written.
@@ -169,9 +172,10 @@ def fit(
     if isinstance(best, Denoiser):
         about |= checkpoint.describe(best) | {"mmacs": cost(best, recipe.size)}
         if recipe.evaluate["samples"]:
-            about["scores"] = evaluate(best, test, **recipe.evaluate)
+            about["scores"] = evaluate(best, test, progress=scoring, **recipe.evaluate)
             if recipe.held_out >= 0:
-                about["scores"]["pairs"] = evaluate_pairs(best, test, recipe.held_out, **recipe.evaluate)
+                options = recipe.evaluate | {"progress": scoring}
+                about["scores"]["pairs"] = evaluate_pairs(best, test, recipe.held_out, **options)
     else:
         right = judge(best, test.to(device).pictures())[0].argmax(1).cpu() == test.labels
         about |= {"kind": "classifier", "network": best.options}

@@ -1,6 +1,6 @@
 """What does a new hand cost, and what does it buy? For lesson 07: writes assets/measured/07_lora.json.
 
-python -m tools.measure_07 [--ranks 1 4 16] [--images 20000] [--samples 500] [--skip-ranks]
+python -m tools.measure_07 [--ranks 1 4 16] [--images 15000] [--samples 500] [--skip-ranks]
 
 The judge was trained on plain digits and reads only half of real outlined ones; so its last layer is fitted anew to
 outlined training digits ("read"), beside its own answers ("accuracy"). First the committed adapters at several scales,
@@ -88,7 +88,7 @@ class Ruler:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=15_000)
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--pairs", type=int, default=200, help="two-digit numbers of each kind")
     parser.add_argument("--skip-ranks", action="store_true", help="leave out what needs training")
