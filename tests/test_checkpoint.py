@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -86,7 +88,11 @@ def test_warm_start(saved):
         checkpoint.warm_start(UNet(UNetConfig(widths=(16, 16), blocks=1, time=16)), path)
 
 
-@pytest.mark.parametrize("name", [name for name in checkpoint.names() if name != "classifier"])
+def committed(kind: str) -> list[str]:
+    return [name for name in checkpoint.names() if checkpoint.read(name)[0]["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", committed("denoiser"))
 def test_committed_weights(name):
     """Each loads, is what its recipe builds, and carries its scores with n, seed, hardware and floor."""
     from diffusion101.recipe import Recipe, from_dict
@@ -98,3 +104,25 @@ def test_committed_weights(name):
     assert about["data"] == "mnist" and about["images"] > 50_000 and about["hardware"] and about["version"]
     assert {"samples", "seed", "sampler", "steps", "frechet", "floor", "hardware"} <= set(about["scores"])
     assert all(p.isfinite().all() for p in denoiser.parameters())
+
+
+@pytest.mark.parametrize("name", committed("lora"))
+def test_committed_adapters(name):
+    """Each fits the model that its recipe names, changes its answers, and weighs tens of kilobytes."""
+    about, _ = checkpoint.read(name)
+    base = diffusion101.load(about["recipe"]["warm_start"])
+    x, t = torch.zeros(1, 1, 28, 28), torch.tensor([500])
+    before = base.network(x, t)
+    assert not torch.allclose(checkpoint.load_lora(base, name).network(x, t), before, atol=1e-3)
+    assert about["data"] == "mnist" and about["images"] > 50_000 and about["hardware"] and about["version"]
+    assert {"samples", "seed", "sampler", "steps", "frechet", "floor", "hardware"} <= set(about["scores"])
+    assert checkpoint.find(name).stat().st_size < 100_000
+
+
+def test_lesson_05_meets_its_bars():
+    """At w = 2 the digit asked for in 998 of 1000; at the best w within 1.3 times the distance of real digits."""
+    about, _ = checkpoint.read("05-guidance")
+    measured = json.loads((checkpoint.FOLDER.parent / "measured" / "05_guidance.json").read_text())
+    assert about["parameters"] < 1_200_000 and about["scores"]["guidance"] == 2 and about["scores"]["samples"] == 2000
+    assert about["scores"]["accuracy"] >= 0.998 and measured["model"] == "05-guidance"
+    assert min(measured["frechet"]) < 1.3 * measured["floor"]["frechet"]
