@@ -93,6 +93,8 @@ def do_train(a: argparse.Namespace) -> None:
 def do_sample(a: argparse.Namespace) -> None:
     picture.check_output(a.out)
     denoiser, device = opened(a)
+    if a.count is not None and a.count < 1:
+        raise ValueError(f"--count is {a.count}; it must be at least 1")
     labels = prompts(a, denoiser) if a.prompt else digits(a, denoiser)
     count = len(labels) if labels is not None else (40 if a.count is None else a.count)
     channels = denoiser.network.config.channels
@@ -147,8 +149,6 @@ def opened(a: argparse.Namespace):
 
 def digits(a: argparse.Namespace, denoiser) -> torch.Tensor | None:
     """Labels (N,) of the pictures to draw; None for a model without labels."""
-    if a.count is not None and a.count < 1:
-        raise ValueError(f"--count is {a.count}; it must be at least 1")
     if not denoiser.null:
         if a.digits:
             raise ValueError(f"{a.model} knows no digits: it draws whatever comes")
@@ -164,8 +164,6 @@ def prompts(a: argparse.Namespace, denoiser) -> torch.Tensor:
     """Tokens (N, 2) of the numbers to draw."""
     if a.digits:
         raise ValueError("--prompt and --digits exclude each other")
-    if a.count is not None and a.count < 1:
-        raise ValueError(f"--count is {a.count}; it must be at least 1")
     if not denoiser.network.config.vocab:
         raise ValueError(f"{a.model} reads no prompts")
     for number in a.prompt:
