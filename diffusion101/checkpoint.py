@@ -1,37 +1,45 @@
 """Weight files: safetensors in float16, whose metadata says how to rebuild the model and where it came from."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
-from . import lora, schedules
-from .denoiser import Denoiser
+from . import lora
+from .core import schedules
+from .core.denoiser import Denoiser
 from .networks import UNet, UNetConfig
-from .recipe import from_dict
+from .reading import read as parse
 
-FOLDER = Path(__file__).parent.parent / "assets" / "checkpoints"
+_HERE = Path(__file__).parent
+FOLDER = next(f for f in (_HERE / "weights", _HERE.parent / "assets" / "checkpoints") if f.is_dir())  # wheel, clone
 
 
 def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
-def whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Call write on a file beside path, then rename: path never holds half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call write on a file beside path, then rename: path never holds half a file. ValueError if it cannot be."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
         beside.replace(path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        words = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise ValueError(f"cannot write {str(path)!r}: {words}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def find(name: str | Path) -> Path:
@@ -46,65 +54,77 @@ def find(name: str | Path) -> Path:
     return FOLDER / f"{name}.safetensors"
 
 
-def read(name: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    """Metadata and tensors (float32) of a weight file; ValueError if it is damaged or not one of ours."""
+def read(name: str | Path, kind: str) -> tuple[dict, dict[str, Tensor]]:
+    """Metadata and tensors (float32) of a weight file of this kind; ValueError if it is damaged or not one of ours."""
     path = find(name)
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["diffusion101"])
-            state = {key: file.get_tensor(key).float() for key in file.keys()}
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            state = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} is damaged or not a diffusion101 weight file ({error})") from None
-    return about, state
+    found = about.get("kind") if isinstance(about, dict) else None
+    if found != kind:
+        raise ValueError(f"{path.name} is a {found if isinstance(found, str) else 'file of unknown kind'}, not a {kind}")
+    bad = [key for key, value in state.items() if not (value.is_floating_point() and value.isfinite().all())]
+    if bad:
+        raise ValueError(f"{path.name} is damaged: {bad[0]} holds values that are not finite numbers")
+    about["fingerprint"] = _fingerprint(state)
+    return about, {key: value.float() for key, value in state.items()}
 
 
-def write(path: str | Path, state: dict[str, torch.Tensor], about: dict) -> None:
+def write(path: str | Path, state: dict[str, Tensor], about: dict) -> None:
     """Save tensors in float16 with `about` as JSON metadata."""
     state = {key: value.detach().half().contiguous().cpu() for key, value in state.items()}
     whole(Path(path), lambda beside: save_file(state, beside, metadata={"diffusion101": json.dumps(about)}))
 
 
-def describe(denoiser: Denoiser) -> dict:
-    """What `load` needs to rebuild a Denoiser, besides its weights."""
-    return {
-        "kind": "denoiser",
-        "network": asdict(denoiser.network.config),
-        "schedule": denoiser.schedule.spec,
-        "predict": denoiser.predict,
-    }
+def _fingerprint(state: dict[str, Tensor]) -> str:
+    """The same for the same tensors, whatever the metadata says."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode() + state[key].half().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
-def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str | Path) -> nn.Module:
-    """Put weights into a module; the first that does not fit is named."""
+def fingerprint(name: str | Path) -> dict[str, str]:
+    """A denoiser's name and what tells its weights from any others of the same shape."""
+    return {"name": Path(name).stem, "fingerprint": read(name, "denoiser")[0]["fingerprint"]}
+
+
+def fits(module: nn.Module, state: dict[str, Tensor], name: str | Path) -> None:
+    """ValueError names the first tensor of the file that does not fit, or is missing."""
     own = module.state_dict()
     for key in (*own, *state):
         if key not in own or key not in state or own[key].shape != state[key].shape:
             shapes = [tuple(d[key].shape) if key in d else "nothing" for d in (own, state)]
             raise ValueError(f"{name} does not fit: {key} should be {shapes[0]}, the file has {shapes[1]}")
-    module.load_state_dict(state)
-    return module
 
 
 def load(name: str | Path, device: str | torch.device = "cpu") -> Denoiser:
-    """A pretrained Denoiser in eval mode, by name from assets/checkpoints or by path; .about holds its metadata."""
-    about, state = read(name)
-    if about.get("kind") != "denoiser":
-        raise ValueError(f"{name} is a {about.get('kind', 'file of unknown kind')}, not a denoiser")
-    network = UNet(from_dict(UNetConfig, about["network"]))
-    fill(network, state, name)
-    denoiser = Denoiser(network, schedules.make(**about["schedule"]), about["predict"])
+    """A pretrained Denoiser in eval mode, by name (`names()`) or by path; .about holds its metadata."""
+    about, state = read(name, "denoiser")
+    config = parse(UNetConfig, about.get("network"), f"{name}: network")
+    schedule = about.get("schedule")
+    if not isinstance(schedule, dict):
+        raise ValueError(f"{name}: schedule is {schedule!r}; it must be a table of options")
+    with torch.device("meta"):  # so that a huge config costs nothing before its weights are known to be there
+        fits(UNet(config), state, name)
+    denoiser = Denoiser(UNet(config), schedules.make(**schedule), about.get("predict"))
+    denoiser.network.load_state_dict(state)
     denoiser.about = about
     return denoiser.to(device).eval()
 
 
 def load_lora(denoiser: Denoiser, name: str | Path, scale: float = 1.0, merge: bool = False) -> Denoiser:
-    """Put a LoRA file on a model, in place, at `scale` times the trained scale; merge melts it into the weights."""
-    about, state = read(name)
-    if about.get("kind") != "lora":
-        raise ValueError(f"{name} is a {about.get('kind', 'file of unknown kind')}, not a lora")
+    """Put a LoRA file on a model, in place, at `scale` times the trained strength; merge melts it into the weights."""
+    about, state = read(name, "lora")
+    base = about.get("base")
+    theirs = base.get("fingerprint") if isinstance(base, dict) else None
+    if theirs != denoiser.about.get("fingerprint", theirs):
+        raise ValueError(f"{name} is an adapter for {base.get('name') if base else 'another model'}, not for this one")
     lora.load(denoiser.network, state)
-    for layer in lora.layers(denoiser.network).values():
-        layer.adapters["default"].scale *= scale
+    lora.scale(denoiser.network, scale)
     if merge:
         lora.merge(denoiser.network)
     return denoiser.eval()
@@ -112,7 +132,7 @@ def load_lora(denoiser: Denoiser, name: str | Path, scale: float = 1.0, merge: b
 
 def warm_start(network: nn.Module, name: str | Path) -> list[str]:
     """Start a network from another's weights (law 3): the keys that are new, and so keep their own birth values."""
-    _, state = read(name)
+    _, state = read(name, "denoiser")
     own = network.state_dict()
     for key, value in state.items():
         if key not in own or own[key].shape != value.shape:

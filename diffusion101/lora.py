@@ -1,7 +1,7 @@
-"""Low-rank adapters (Hu et al. 2021): a frozen layer W plus scale · B A, where A and B are thin and only they learn.
+"""Low-rank adapters (Hu et al. 2021): a frozen layer W plus alpha / rank · B A, where A and B are thin and only they learn.
 
 A starts random and B at zero, so a fresh adapter changes nothing. For a convolution A is one with few outputs and B a
-1x1 convolution. Several adapters, told apart by name, can sit on one model and be mixed by their scales.
+1x1 convolution. Several adapters, told apart by name, can sit on one model and be mixed by their strengths.
 """
 
 import re
@@ -13,11 +13,12 @@ MATCH = r"to_(q|k|v|out)$"  # cross-attention's four projections
 
 
 class Adapter(nn.Module):
-    """B A for one layer; `scale` is alpha / rank at first."""
+    """alpha / rank · B A for one layer, times `strength`: 0 is nothing, 1 what was trained."""
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, rank: int, alpha: float):
         super().__init__()
-        self.alpha, self.scale = alpha, alpha / rank
+        self.alpha, self.strength = alpha, 1.0
+        self.rank = rank
         if isinstance(layer, nn.Linear):
             self.down = nn.Linear(layer.in_features, rank, bias=False)
             self.up = nn.Linear(rank, layer.out_features, bias=False)
@@ -28,12 +29,16 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.weight)
         self.to(layer.weight.device)
 
+    @property
+    def factor(self) -> float:
+        return self.strength * self.alpha / self.rank
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * self.up(self.down(x))
+        return self.factor * self.up(self.down(x))
 
     def delta(self) -> Tensor:
         """What merging adds to the layer's weight, in its shape."""
-        return self.scale * (self.up.weight.flatten(1) @ self.down.weight.flatten(1)).view(
+        return self.factor * (self.up.weight.flatten(1) @ self.down.weight.flatten(1)).view(
             self.up.weight.shape[0], *self.down.weight.shape[1:]
         )
 
@@ -44,7 +49,6 @@ class LoRA(nn.Module):
     def __init__(self, base: nn.Linear | nn.Conv2d):
         super().__init__()
         self.base, self.adapters, self.original = base, nn.ModuleDict(), None
-        base.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.base(x)
@@ -67,30 +71,53 @@ def wrap(
     """
     if not isinstance(rank, int) or rank < 1:
         raise ValueError(f"rank is {rank!r}; it must be a whole number of at least 1")
-    model.requires_grad_(False)
-    for path, layer in list(model.named_modules()):
-        inside = path.removesuffix(".base") if path.endswith(".base") else path
-        if not isinstance(layer, (nn.Linear, nn.Conv2d)) or not re.search(match, inside) or ".adapters." in path:
-            continue
-        holder = model.get_submodule(inside)
-        if not isinstance(holder, LoRA):
-            holder = LoRA(layer)
-            model.set_submodule(inside, holder)
-        if name in holder.adapters:
-            raise ValueError(f"{inside} already has an adapter named {name!r}")
-        holder.adapters[name] = Adapter(layer, rank, rank if alpha is None else alpha)
-    if not any(name in holder.adapters for holder in layers(model).values()):
+    try:
+        wanted = re.compile(match)
+    except re.error as error:
+        raise ValueError(f"match is {match!r}, which is no regular expression: {error}") from None
+    found = {path: layer for path, layer in plain_layers(model).items() if wanted.search(path)}
+    if not found:
         raise ValueError(f"no linear or convolution layer's name matches {match!r}")
+    _put(model, {path: (rank, rank if alpha is None else alpha) for path in found}, name)
     return model
 
 
+def plain_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """The linear and convolution layers by their name in the model without adapters."""
+    named = ((path.removesuffix(".base"), module) for path, module in model.named_modules() if ".adapters." not in path)
+    return {path: module for path, module in named if isinstance(module, (nn.Linear, nn.Conv2d))}
+
+
+def _put(model: nn.Module, plan: dict[str, tuple[int, float]], name: str) -> None:
+    """New adapters of (rank, alpha) on these layers; all of them or, with a ValueError, none."""
+    there = layers(model)
+    for path in plan:
+        if path in there and name in there[path].adapters:
+            raise ValueError(f"{path} already has an adapter named {name!r}")
+    _not_merged(model)
+    plain = plain_layers(model)
+    for path, parameter in model.named_parameters():
+        if ".adapters." not in path:
+            parameter.requires_grad_(False)
+    for path, (rank, alpha) in plan.items():
+        holder = there.get(path) or LoRA(plain[path])
+        model.set_submodule(path, holder)
+        holder.adapters[name] = Adapter(plain[path], rank, alpha)
+
+
+def _not_merged(model: nn.Module) -> None:
+    if any(holder.original is not None for holder in layers(model).values()):
+        raise ValueError("unmerge first: the adapters are part of the weights now")
+
+
 def scale(model: nn.Module, value: float, name: str = "default") -> None:
-    """Set one adapter's scale: 0 is the base, alpha / rank what was trained; negative goes the other way."""
-    for holder in layers(model).values():
-        if holder.original is not None:
-            raise ValueError("unmerge first: the adapters are part of the weights now")
-        if name in holder.adapters:
-            holder.adapters[name].scale = value
+    """Set one adapter's strength: 0 is the base, 1 what was trained; negative goes the other way."""
+    _not_merged(model)
+    found = [holder.adapters[name] for holder in layers(model).values() if name in holder.adapters]
+    if not found:
+        raise ValueError(f"this model has no adapter named {name!r}")
+    for adapter in found:
+        adapter.strength = value
 
 
 @torch.no_grad()
@@ -127,23 +154,24 @@ def state(model: nn.Module, name: str = "default") -> dict[str, Tensor]:
 @torch.no_grad()
 def load(model: nn.Module, tensors: dict[str, Tensor], name: str = "default") -> nn.Module:
     """Put an adapter's tensors on a model, in place; ValueError names the first layer that does not fit."""
-    plan = {}
+    plan, plain = {}, plain_layers(model)
     for path in sorted({key.rsplit(".", 1)[0] for key in tensors}):
-        down, up = tensors[f"{path}.down"], tensors[f"{path}.up"]
-        try:
-            layer = model.get_submodule(path)
-        except AttributeError:
-            raise ValueError(f"this adapter was made for another model: there is no layer {path} here") from None
-        weight = (layer.base if isinstance(layer, LoRA) else layer).weight
-        if (up.shape[0], *down.shape[1:]) != tuple(weight.shape):
-            theirs = (up.shape[0], *down.shape[1:])
-            raise ValueError(
-                f"this adapter was made for another model: its {path} is {theirs}, here it is {tuple(weight.shape)}"
-            )
-        plan[path] = (down, up, float(tensors[f"{path}.alpha"]))
-    for path, (down, up, alpha) in plan.items():
-        wrap(model, down.shape[0], alpha, f"^{re.escape(path)}$", name)
+        missing = [part for part in ("down", "up", "alpha") if f"{path}.{part}" not in tensors]
+        if missing:
+            raise ValueError(f"this adapter is damaged: {path}.{missing[0]} is missing")
+        if path not in plain:
+            raise ValueError(f"this adapter was made for another model: there is no layer {path} here")
+        down, up, alpha = (tensors[f"{path}.{part}"] for part in ("down", "up", "alpha"))
+        ours = tuple(plain[path].weight.shape)
+        theirs = (*up.shape[:1], *down.shape[1:])
+        if theirs != ours or up.shape[1:2] != down.shape[:1] or alpha.numel() != 1:
+            raise ValueError(f"this adapter was made for another model: its {path} is {theirs}, here it is {ours}")
+        plan[path] = (down, up, alpha.item())
+    if not plan:
+        raise ValueError("this adapter is empty")
+    _put(model, {path: (len(down), alpha) for path, (down, _, alpha) in plan.items()}, name)
+    for path, (down, up, _) in plan.items():
         adapter = model.get_submodule(path).adapters[name]
-        adapter.down.weight.copy_(down)
-        adapter.up.weight.copy_(up)
+        adapter.down.weight.copy_(down.reshape(adapter.down.weight.shape))
+        adapter.up.weight.copy_(up.reshape(adapter.up.weight.shape))
     return model

@@ -7,13 +7,13 @@ M3 03 it sees the picture at three resolutions         M6 06 it reads a prompt o
 
 from dataclasses import replace
 
-from .networks import UNetConfig
+from .networks import Labels, Level, Tokens, UNetConfig
 
-M1 = UNetConfig(widths=(32,), blocks=1)
+M1 = UNetConfig(levels=(Level(16),))
 M2 = replace(M1, time=128)
-M3 = replace(M2, widths=(32, 64, 64))
+M3 = replace(M2, levels=(Level(16), Level(32), Level(64, blocks=2)))
 M4 = M3
-M5 = replace(M4, classes=10)
-M6 = replace(M5, vocab=10, length=2, attend=(1, 2))
+M5 = replace(M4, condition=Labels(10))
+M6 = replace(M4, condition=Tokens(10), levels=(Level(16), Level(32, cross=True), Level(64, blocks=2, cross=True)))
 
 MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5, "M6": M6}

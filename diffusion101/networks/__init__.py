@@ -1,5 +1,6 @@
 """The networks. They know nothing of diffusion: a picture, a number and a condition go in, a picture comes out."""
 
-from .unet import UNet, UNetConfig
+from .conditions import Labels, Tokens
+from .unet import Level, UNet, UNetConfig
 
-__all__ = ["UNet", "UNetConfig"]
+__all__ = ["Labels", "Level", "Tokens", "UNet", "UNetConfig"]

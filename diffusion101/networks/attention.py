@@ -65,17 +65,3 @@ class TokenBlock(nn.Module):
         flat = flat + self.attend(asking + places(height, width, h.shape[1], asking), tokens)
         flat = flat + self.feed(self.norm2(flat))
         return flat.transpose(1, 2).unflatten(2, (height, width))
-
-
-class Tokens(nn.Module):
-    """Token numbers (B, L) in 0..vocab -> vectors (B, L, context): what the token is plus where it stands.
-
-    Token `vocab` means "nothing here".
-    """
-
-    def __init__(self, vocab: int, length: int, context: int):
-        super().__init__()
-        self.what, self.where = nn.Embedding(vocab + 1, context), nn.Embedding(length, context)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.what(tokens) + self.where.weight[: tokens.shape[1]]

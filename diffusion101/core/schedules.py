@@ -3,10 +3,13 @@
 Diffusers counts from 0, so its t is ours minus one.
 """
 
+import copy
 import math
 
 import torch
 from torch import Tensor
+
+SMALLEST = 1e-30  # of alpha_bar: its root must stay far from 0 in float32, for eps to x0 divides by it
 
 
 class Schedule:
@@ -26,11 +29,27 @@ class Schedule:
         self.spec = spec or {}  # what `make` needs to build this schedule again
         self.T = len(beta) - 1
         self.exact = torch.cumprod(1 - beta, dim=0)
+        if self.exact[-1] < SMALLEST:
+            raise ValueError(
+                f"alpha_bar ends at {self.exact[-1].item():.1e}, below {SMALLEST:g}: lower beta or T = {self.T}"
+            )
         self.beta = beta.float()
         self.alpha_bar = self.exact.float()
         self.signal = self.exact.sqrt().float()
         self.noise = (1 - self.exact).sqrt().float()
         self.snr = (self.exact / (1 - self.exact)).float()
+        self._elsewhere: dict[torch.device, Schedule] = {}
+
+    def on(self, device: torch.device) -> "Schedule":
+        """The same schedule with its float32 tables on this device, copied there once; `exact` stays on the CPU."""
+        if device == self.beta.device:
+            return self
+        if device not in self._elsewhere:
+            there = copy.copy(self)
+            for name in ("beta", "alpha_bar", "signal", "noise", "snr"):
+                setattr(there, name, getattr(self, name).to(device))
+            self._elsewhere[device] = there
+        return self._elsewhere[device]
 
     def times(self, steps: int | None = None) -> list[int]:
         """[T, ..., 0]: steps + 1 falling times, evenly spaced from T ("trailing": Lin et al. 2024, table 2)."""

@@ -10,12 +10,13 @@ from IPython.display import display
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..core.process import Denoised, q_sample
+from ..core.samplers import Step
+from ..core.schedules import Schedule
+from ..training.loop import TrainStep
 from . import plot
 from .plot import Picture
-from .process import Denoised, q_sample
-from .samplers import Step
-from .schedules import Schedule
-from .train import TrainStep
+from .tiling import tile
 
 
 def explore(draw: Callable[..., Picture], still: Picture | None = None, slow: bool = False, **controls) -> None:
@@ -84,7 +85,7 @@ def explore_steps(steps: Sequence[Step], columns: int = 8, panels: int = 8) -> N
         ratio = now.x.shape[2] / now.x.shape[3] * -(-len(now.x) // columns) / columns
         fig, [[left, right]] = plot.figure(1, 2, width=9.4, height=4.7 * ratio + 0.5)
         for ax, x, name in ((left, now.x, f"x at t = {now.t}"), (right, now.x0, "guess of x0 that led there")):
-            plot.image(ax, torch.cat([torch.cat(list(row), 2) for row in _rows(x, columns)], 1), name)
+            plot.image(ax, tile(x.cpu(), columns), name)
         return Picture(fig)
 
     explore(draw, plot_steps(steps, panels), step=(1, len(steps), 1, len(steps)))
@@ -95,11 +96,6 @@ def plot_steps(steps: Sequence[Step], panels: int = 8, which: int = 0) -> Pictur
     chosen = [steps[round(i * (len(steps) - 1) / (panels - 1))] for i in range(panels)] if len(steps) > 1 else steps
     rows = {"x": torch.stack([s.x[which] for s in chosen]), "guess of x0": torch.stack([s.x0[which] for s in chosen])}
     return plot.filmstrip(rows, [f"t = {s.t}" for s in chosen])
-
-
-def _rows(x: Tensor, columns: int) -> Iterator[Tensor]:
-    missing = -len(x) % columns
-    return torch.cat([x.cpu(), torch.full((missing, *x.shape[1:]), -1.0)]).split(columns)
 
 
 def watch(steps: Iterator[TrainStep], total: int, title: str = "") -> Iterator[TrainStep]:

@@ -7,20 +7,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .checkpoint import whole
+from ..checkpoint import whole
+from .tiling import tile
 
 TYPES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
 def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
-    """Pictures x (N, C, H, W) in [-1, 1] as one picture, N / columns rows, each pixel scale x scale times."""
-    n, c, h, w = x.shape
-    columns = min(columns, n)
-    rows = -(-n // columns)
-    x = torch.cat([x, x.new_full((rows * columns - n, c, h, w), -1)])
-    x = x.view(rows, columns, c, h, w).permute(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
-    array = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
-    picture = Image.fromarray(array[:, :, 0] if c == 1 else array)
+    """Pictures x (N, C, H, W) in [-1, 1], C of 1 or 3, as one picture, each pixel scale x scale times."""
+    tiled = tile(x.detach().float().cpu(), columns)
+    array = ((tiled.clamp(-1, 1) + 1) * 127.5).round().byte().movedim(0, -1).numpy()  # (H, W, C)
+    picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 

@@ -1,10 +1,10 @@
-"""New handwritings made from old digits: what lesson 07 teaches a finished model."""
+"""New handwritings, made from old digits: what lesson 07 teaches a finished model."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data import Images
+from .images import Images
 
 
 def thicken(x: Tensor) -> Tensor:
@@ -26,18 +26,18 @@ def slant(x: Tensor, amount: float = 0.6) -> Tensor:
     return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
 
 
-HANDS = {"outline": outline, "heavy": thicken, "slant": slant}
+HANDWRITINGS = {"outline": outline, "heavy": thicken, "slant": slant}
 
 
-def write(digits: Images, hand: str, count: int = 300, seed: int = 0) -> Images:
-    """A few digits of a data set in another hand, "outline", "heavy" or "slant", every digit about equally often."""
-    if hand not in HANDS:
-        raise ValueError(f"unknown hand {hand!r}; there are {', '.join(HANDS)}")
+def write(digits: Images, handwriting: str, count: int = 300, seed: int = 0) -> Images:
+    """A few digits of a data set in another handwriting, "outline", "heavy" or "slant", every digit about equally often."""
+    if handwriting not in HANDWRITINGS:
+        raise ValueError(f"unknown handwriting {handwriting!r}; there are {', '.join(HANDWRITINGS)}")
     if not 10 <= count <= len(digits):
         raise ValueError(f"count is {count}; it must lie from 10 to {len(digits)}")
     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))
     by_digit = [order[digits.labels.cpu()[order] == digit] for digit in range(10)]
     index = torch.cat([mine[: -(-(count - digit) // 10)] for digit, mine in enumerate(by_digit)])
-    pictures = HANDS[hand](digits.images[index].float() / 255).mul(255).round().byte()
-    sentence = f"{len(index)} digits of {digits.name} in another hand: {hand}."
+    pictures = HANDWRITINGS[handwriting](digits.images[index].float() / 255).mul(255).round().byte()
+    sentence = f"{len(index)} digits of {digits.name} in another handwriting: {handwriting}."
     return Images(digits.name, pictures, digits.labels[index], sentence)

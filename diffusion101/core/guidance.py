@@ -16,18 +16,20 @@ def guide(model: Callable[..., Denoised], cond: Tensor, scale: float) -> Denoise
     """Classifier-free guidance (Ho & Salimans 2022): u + w (c - u), one network call on a batch of twice the size.
 
     w = scale: 0 unconditional, 1 conditional, above 1 guided. (The paper's w is ours minus one.)
-    cond: labels (B,) or tokens (B, L); model.null is the label or token that stands for "anything".
+    cond: labels (B,) or tokens (B, L); model.condition.empty(B) is the condition that says nothing.
     """
     if not math.isfinite(scale):
         raise ValueError(f"the guidance scale is {scale}; it must be a finite number")
-    null = torch.full_like(cond, model.null)
+    cond = model.condition.fit(cond)
+    null = model.condition.empty(len(cond)).to(cond)
     if scale in (0, 1):  # one of the two answers has no weight
         only = cond if scale == 1 else null
         return lambda x, t: model(x, t, only.to(x.device))
 
+    both = torch.cat([null, cond])
+
     def denoise(x: Tensor, t: Tensor) -> Denoised:
-        both = torch.cat([null, cond]).to(x.device)
-        x0, eps = model(torch.cat([x, x]), torch.cat([t, t]), both)
+        x0, eps = model(torch.cat([x, x]), torch.cat([t, t]), both.to(x.device))
         (u0, c0), (u, c) = x0.chunk(2), eps.chunk(2)
         return Denoised(u0 + scale * (c0 - u0), u + scale * (c - u))
 

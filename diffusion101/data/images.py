@@ -9,18 +9,20 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from . import strokes
+from . import synthetic
 
 SOURCES = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # our name: torchvision's class
-STROKES = {"train": (60_000, 1), "test": (10_000, 2)}  # how many, seed
+NAMES = (*SOURCES, "synthetic")
+SYNTHETIC = {"train": (60_000, 1), "test": (10_000, 2)}  # how many, seed
 
 
 @dataclass(frozen=True)
 class Images:
-    """A data set. images (N, C, H, W) uint8, labels (N,) int64; name says what it really is, e.g. "strokes"."""
+    """A data set. images (N, C, H, W) uint8, labels (N,) int64; name says what it really is, e.g. "synthetic"."""
 
     name: str
     images: Tensor
@@ -64,39 +66,52 @@ def folder() -> Path:
     return Path(os.environ.get("DIFFUSION101_DATA") or cache / "diffusion101").expanduser()
 
 
-def load(name: str = "mnist", split: str = "train", size: int = 28) -> Images:
-    """ "mnist", "fashion" or "strokes"; split "train" or "test"; size of the pictures' sides.
+def load(name: str = "mnist", split: str = "train", size: int = 28, stand_in: bool = True) -> Images:
+    """ "mnist", "fashion" or "synthetic"; split "train" or "test"; size of the pictures' sides.
 
-    Looks in the cache, then in DIFFUSION101_DATA, then downloads. Where MNIST cannot be had, `strokes` stand in
-    (Images.name tells); FashionMNIST has no stand-in and raises ValueError.
+    Looks in the cache, then in DIFFUSION101_DATA, then downloads. Where MNIST cannot be had, synthetic digits stand in
+    (Images.name tells), or with stand_in=False, and always for FashionMNIST, a ValueError says so.
     """
-    if name not in (*SOURCES, "strokes"):
-        raise ValueError(f"unknown data {name!r}; there are {', '.join((*SOURCES, 'strokes'))}")
+    if name not in NAMES:
+        raise ValueError(f"unknown data {name!r}; there are {', '.join(NAMES)}")
     if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r}; there are train and test")
+    if folder().exists() and not folder().is_dir():
+        raise ValueError(f"the data folder {str(folder())!r} is a file; set DIFFUSION101_DATA to a folder")
     cached = folder() / "cache" / f"{name}-{split}.safetensors"
-    if name == "strokes" and size != 28:
-        images, labels = strokes.dataset(STROKES[split][0], size=size, seed=STROKES[split][1])
-    elif cached.is_file():
-        images, labels = map(load_file(cached).get, ("images", "labels"))
+    if name == "synthetic" and size != 28:
+        images, labels = synthetic.dataset(SYNTHETIC[split][0], size=size, seed=SYNTHETIC[split][1])
+    elif (found := _cached(cached)) is not None:
+        images, labels = found
     else:
         try:
             images, labels = _make(name, split)
         except (OSError, RuntimeError, URLError):
-            if name != "mnist":
+            if name != "mnist" or not stand_in:
                 raise ValueError(f"{SOURCES[name]} is neither in {folder()} nor can it be downloaded") from None
-            return load("strokes", split, size)
+            return load("synthetic", split, size)
         _keep(cached, images, labels)
     kind = f"real {SOURCES[name]} pictures" if name in SOURCES else "digits drawn on the spot (MNIST could not be had)"
     sentence = f"This notebook uses {len(images):,} {kind}."
     return Images(name, _resize(images, size), labels, sentence)
 
 
+def _cached(path: Path) -> tuple[Tensor, Tensor] | None:
+    """The cache's pictures and labels; None if there is none, or if it was cut short and has to be made again."""
+    try:
+        found = load_file(path)
+        images, labels = found["images"], found["labels"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    whole = images.ndim == 4 and images.dtype == torch.uint8 and len(images) == len(labels) > 0
+    return (images, labels) if whole else None
+
+
 def _make(name: str, split: str) -> tuple[Tensor, Tensor]:
-    if name == "strokes":
-        count, seed = STROKES[split]
+    if name == "synthetic":
+        count, seed = SYNTHETIC[split]
         print(f"Drawing {count:,} digits, once; about {count / 4000:.0f} seconds.", file=sys.stderr)
-        return strokes.dataset(count, seed=seed)
+        return synthetic.dataset(count, seed=seed)
     from torchvision import datasets  # slow to import, and not needed once there is a cache
 
     waited = socket.getdefaulttimeout()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .process import Denoised, q_posterior
+from .process import Denoised, posterior
 from .schedules import Schedule
 
 Denoise = Callable[[Tensor, Tensor], Denoised]
@@ -51,11 +51,11 @@ def ddpm(
     times = s.times(steps)
     for t, r in zip(times, times[1:]):
         x0 = denoise(x, _full(x, t)).x0
-        x, var = q_posterior(x0, x, _full(x, t), _full(x, r), s)
+        a_t, a_r = s.exact[t].item(), s.exact[r].item()
+        of_x0, of_x, var = posterior(a_t, a_r)
+        x = of_x0 * x0 + of_x * x
         if r > 0:
-            if variance == "beta":
-                var = 1 - s.exact[t] / s.exact[r]
-            x = x + var**0.5 * _noise(x, generator)
+            x = x + (var if variance == "posterior" else 1 - a_t / a_r) ** 0.5 * _noise(x, generator)
         yield Step(r, x, x0)
 
 

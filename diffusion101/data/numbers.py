@@ -5,33 +5,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .data import Images
+from .images import Images
 
 NOTHING = 10  # the token that stands for no digit
+HIDDEN = tuple(range(0, 100, 10))  # how many numbers can be kept from training
 
 
-def unseen(held_out: int) -> list[tuple[int, int]]:
-    """The numbers (left, right) kept from training: held_out of the 100, every digit equally often on either side."""
-    if held_out % 10 or not 0 <= held_out <= 90:
-        raise ValueError(f"held_out is {held_out}; it must be 0, 10, 20, ... or 90")
-    return [(a, b) for a in range(10) for b in range(10) if (b - 3 * a) % 10 < held_out // 10]
+def unseen(hidden: int) -> list[tuple[int, int]]:
+    """The numbers (left, right) kept from training: hidden of the 100, every digit equally often on either side."""
+    if hidden not in HIDDEN:
+        raise ValueError(f"hidden is {hidden}; it must be 0, 10, 20, ... or 90")
+    return [(a, b) for a in range(10) for b in range(10) if (b - 3 * a) % 10 < hidden // 10]
 
 
-def seen(held_out: int) -> list[tuple[int, int]]:
+def seen(hidden: int) -> list[tuple[int, int]]:
     """The numbers (left, right) shown in training."""
-    hidden = set(unseen(held_out))
+    hidden = set(unseen(hidden))
     return [(a, b) for a in range(10) for b in range(10) if (a, b) not in hidden]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Numbers:
     """A stream of two-digit numbers made from single digits; `batch` as in Images, with tokens in the labels' place.
 
     Every fourth batch holds single digits, their prompt filled up with NOTHING, so that a label alone works too.
     """
 
     digits: Images
-    held_out: int = 30
+    hidden: int = 30
 
     @property
     def name(self) -> str:
@@ -40,8 +41,8 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.digits)
 
-    def to(self, device: str | torch.device) -> "Pairs":
-        return Pairs(self.digits.to(device), self.held_out)
+    def to(self, device: str | torch.device) -> "Numbers":
+        return Numbers(self.digits.to(device), self.hidden)
 
     def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Pictures (size, 1, H, 2H) and tokens (size, 2), or single digits (size, 1, H, H) and (size, 2)."""
@@ -49,7 +50,7 @@ class Pairs:
             x0, labels = self.digits.batch(step, size, seed)
             return x0, torch.stack([labels, torch.full_like(labels, NOTHING)], 1)
         g = torch.Generator().manual_seed(1_000_003 * seed + step)
-        numbers = torch.tensor(seen(self.held_out))
+        numbers = torch.tensor(seen(self.hidden))
         return self.draw(numbers[torch.randint(len(numbers), (size,), generator=g)], g)
 
     def draw(self, tokens: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

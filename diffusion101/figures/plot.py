@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch import Tensor
 
+from .tiling import tile
+
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
 DPI = 72
@@ -73,12 +75,9 @@ def filmstrip(
 
 def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> Picture:
     """Many small pictures (N, C, H, W) side by side, `columns` to a row."""
-    n, c, h, w = x.shape
-    rows = -(-n // columns)
-    x = torch.cat([x.cpu(), torch.full((rows * columns - n, c, h, w), -1.0)])
-    x = x.view(rows, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, rows * h, columns * w)
-    fig, [[ax]] = figure(width=width, height=width * rows * h / (columns * w) + 0.3 * bool(title))
-    image(ax, x, title)
+    tiled = tile(x.detach().float().cpu(), columns)
+    fig, [[ax]] = figure(width=width, height=width * tiled.shape[1] / tiled.shape[2] + 0.3 * bool(title))
+    image(ax, tiled, title)
     return Picture(fig)
 
 

@@ -1,0 +1,59 @@
+"""A network, a schedule and what the network predicts: together, a denoise function that can be trained."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .process import PREDICTIONS, WEIGHTS, Denoised, draw_t, q_sample
+from .schedules import Schedule
+
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.smooth_l1_loss}
+
+
+class Denoiser(nn.Module):
+    """network(x, t, cond) answers with eps, x0 or v; the Denoiser turns that into Denoised(x0, eps).
+
+    network  any module called as (x, t, cond); what it can be told is its config.condition
+    s        Schedule; attribute .schedule
+    predict  "eps", "x0" or "v"
+    loss     "mse", "l1" or "huber": how far the answer is from its target
+    weight   "uniform" or "min-snr-5": how much a picture's time counts in the loss
+    about    of a loaded model: the metadata of its weight file
+    """
+
+    def __init__(self, network: nn.Module, s: Schedule, predict: str = "eps", loss: str = "mse", weight: str = "uniform"):
+        super().__init__()
+        tables = {"predict": (predict, PREDICTIONS), "loss": (loss, LOSSES), "weight": (weight, WEIGHTS)}
+        for what, (name, table) in tables.items():
+            if name not in table:
+                raise ValueError(f"{what} is {name!r}; it must be one of {', '.join(table)}")
+        self.network, self.schedule, self.predict, self.loss_name, self.weight = network, s, predict, loss, weight
+        self.about: dict[str, Any] = {}
+
+    @property
+    def condition(self) -> Any:
+        """What the network can be told (networks.conditions), or None."""
+        return getattr(getattr(self.network, "config", None), "condition", None)
+
+    def answer(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The network's own answer (B, ...), in float32."""
+        return self.network(PREDICTIONS[self.predict].inputs(x, t, self.schedule), t, cond).float()
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Denoised:
+        """x (B, ...), t (B,) int64 in 1..T, cond as the network takes it -> Denoised, both parts (B, ...)."""
+        return PREDICTIONS[self.predict].denoised(self.answer(x, t, cond), x, t, self.schedule)
+
+    def loss(self, x0: Tensor, cond: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """One t and one eps ~ N(0, 1) per picture (Ho et al. 2020, algorithm 1); a scalar.
+
+        cond is ignored by a network that cannot be told anything.
+        """
+        cond = None if self.condition is None else cond
+        t = draw_t(len(x0), self.schedule, generator, x0.device)
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+        wanted = PREDICTIONS[self.predict].target(x0, t, eps, self.schedule)
+        answer = self.answer(q_sample(x0, t, eps, self.schedule), t, cond)
+        each = LOSSES[self.loss_name](answer, wanted, reduction="none").flatten(1).mean(1)  # (B,)
+        return (each * WEIGHTS[self.weight](t, self.schedule)).mean()

@@ -1,0 +1,1 @@
+"""Figures, sliders over them, and picture files."""

@@ -1,0 +1,1 @@
+"""Scoring: how good pictures are, judged by a classifier and always beside what real ones score."""

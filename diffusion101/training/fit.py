@@ -1,0 +1,156 @@
+"""From a recipe to a finished, scored weight file, in a folder that can be resumed."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from .. import checkpoint
+from ..data.images import Images
+from ..figures import files
+from ..figures.tiling import tile
+from ..scoring.score import hardware
+from .folder import Folder, version
+from .loop import Run, TrainStep, train
+from .recipe import Recipe
+from .tasks import DenoiserTask, task
+
+SAVE_EVERY = 60  # seconds between kept states
+
+
+def fit(
+    recipe: Recipe,
+    out: str | Path,
+    resume: bool = False,
+    device: str | torch.device = "cpu",
+    progress: Callable[[Iterator[TrainStep], int, int], Iterable[TrainStep]] = lambda steps, total, done: steps,
+    scoring: Callable[..., Iterable] = lambda steps, total=0: steps,
+    say: Callable[[str], None] = lambda sentence: None,
+    save_every: float = SAVE_EVERY,
+) -> dict:
+    """Train a recipe in the folder `out`, write model.safetensors, score it, and write the scores into its metadata.
+
+    progress(steps, total, done) and scoring(batches) may wrap the two loops in a bar; say gets sentences for people.
+    Interrupted (Ctrl-C, SIGTERM) it ends the step, keeps its state and raises KeyboardInterrupt. Bad settings raise
+    ValueError before anything is written. The weights are on disk before they are scored: resuming a finished run
+    only scores it. Returns the file's metadata.
+    """
+    folder, job, device = Folder(Path(out)), task(recipe), torch.device(device)
+    folder.check(recipe, resume)
+    model = job.build().to(device)
+    images = job.images("train", stand_in=not resume)
+    if resume and images.name != folder.kept()[1]:
+        raise ValueError(f"cannot resume {out}: it was trained on {folder.kept()[1]}, here is only {images.name}")
+    if images.name != recipe.data.name:
+        say(f"{recipe.data.name} could not be had: this run trains on {images.name} data instead.")
+    test = job.images("test")
+    run = Run(model, recipe)
+    with folder.locked():
+        if resume:
+            folder.restore(run)
+        folder.begin(recipe, images.name, resume)
+        seconds = _train(folder, job, run, job.stream(images.to(device)), progress, save_every)
+        best = run.ema.module.eval()
+        state, about = job.export(best)
+        about |= {
+            "kind": job.kind,
+            "recipe": asdict(recipe),
+            "data": images.name,
+            "images": recipe.steps * recipe.train.batch,
+            "parameters": sum(p.numel() for p in best.parameters() if p.requires_grad),
+            "hardware": hardware(device),
+            "seconds": round(seconds),
+            "version": version(),
+        }
+        path = folder.path / "model.safetensors"
+        checkpoint.write(path, state, about)
+        if recipe.score.samples:
+            about["scores"] = job.score(best, test, scoring)
+            checkpoint.write(path, state, about)
+    return about
+
+
+def _train(folder: Folder, job: DenoiserTask, run: Run, shown, progress: Callable, save_every: float) -> float:
+    """All steps that are left, logged and kept; the seconds that all sessions took."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    recipe, waiting = job.recipe, []
+    epoch = max(60_000 // recipe.train.batch, 100)
+    before, began = folder.seconds, time.time()
+    saved, writer = began, SummaryWriter(folder.path, purge_step=run.step + 1)
+    try:
+        with (folder.path / "metrics.jsonl").open("a", encoding="utf-8") as log, between_steps() as asked:
+            for step in progress(train(run.model, shown, recipe, run), recipe.steps, run.step):
+                waiting.append(step)
+                ended = step.step == recipe.steps
+                if len(waiting) >= 50 or ended or asked:
+                    _log(waiting, log, writer)
+                if ended or asked or step.step % epoch == 0 or time.time() - saved > save_every:
+                    _log(waiting, log, writer)
+                    saved = time.time()
+                    folder.keep(run, before + saved - began)
+                if ended or step.step % epoch == 0:
+                    _preview(folder, job, run, writer)
+                if asked:
+                    raise KeyboardInterrupt
+    finally:
+        writer.close()
+    return before + time.time() - began
+
+
+def _log(waiting: list[TrainStep], log, writer) -> None:
+    """Write the rows of the steps since the last call; in blocks, so that a GPU is seldom waited for."""
+    for step in waiting:
+        row = {"step": step.step, "images": step.images, "loss": step.loss, "lr": step.lr, "grad": step.grad_norm}
+        log.write(json.dumps(row) + "\n")
+        for key in ("loss", "lr", "grad"):
+            writer.add_scalar(key, row[key], step.step)
+    waiting.clear()
+    log.flush()
+
+
+def _preview(folder: Folder, job: DenoiserTask, run: Run, writer) -> None:
+    x = job.preview(run.ema.module.eval())
+    if x is not None:
+        checkpoint.whole(folder.path / "samples" / f"step-{run.step:06}.png", lambda f: files.grid(x).save(f, "png"))
+        writer.add_image("samples", (tile(x.cpu()) + 1) / 2, run.step)
+
+
+def seconds_per_step(recipe: Recipe, device: str | torch.device = "cpu") -> float:
+    """Measured on a throw-away model and black pictures: two steps to warm up, two to time."""
+    short, model = replace(recipe, total=4 * recipe.train.batch), task(recipe).build().to(device)
+    black = torch.zeros(recipe.train.batch, 1, recipe.data.size, recipe.data.size, dtype=torch.uint8)
+    labels = torch.arange(len(black)) % 10
+    fake = task(recipe).stream(Images("", black, labels, "").to(device))
+    times = [time.perf_counter() for _ in train(model, fake, short)]
+    return (times[3] - times[1]) / 2
+
+
+@contextmanager
+def between_steps() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM wait until the step has ended: the list is no longer empty. A second one interrupts at once."""
+    asked: list[int] = []
+    both = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals nowhere else
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in both}
+
+    def handler(number: int, frame: object) -> None:
+        asked.append(number)
+        for each in both:
+            signal.signal(each, signal.default_int_handler)
+
+    for number in both:
+        signal.signal(number, handler)
+    try:
+        yield asked
+    finally:
+        for number in both:
+            signal.signal(number, before[number])

@@ -1,0 +1,109 @@
+"""A training run on disk: everything needed to read, judge and resume it. One process at a time."""
+
+import json
+import pickle
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+
+from .. import __version__, checkpoint
+from ..reading import read
+from .loop import Run
+from .recipe import Recipe
+
+
+class Folder:
+    """runs/x: run.yaml, metrics.jsonl, TensorBoard events, samples/, state.pt, model.safetensors.
+
+    run.yaml holds the recipe, the name of the data that was really used, the code's version and the seconds so far.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.state = path, path / "state.pt"
+        self.seconds = 0.0  # of all sessions before this one
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """ValueError if another process trains here; the lock of a killed process is gone with it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"{self.path} is in use: another process trains in it; choose another --out") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check(self, recipe: Recipe, resume: bool) -> None:
+        """ValueError unless this recipe can start, or go on, here; nothing is written."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; --out must be a folder")
+        if not resume:
+            if self.state.exists():
+                raise ValueError(f"{self.path} already holds a run; add --resume to go on with it, or choose another --out")
+            return
+        if not self.state.exists():
+            raise ValueError(f"{self.path} holds no run to resume")
+        different = recipe.trains_as(self.kept()[0])
+        if different:
+            raise ValueError(f"cannot resume {self.path}: " + "; ".join(different))
+
+    def kept(self) -> tuple[Recipe, str]:
+        """The recipe that the run in this folder began with, and the name of its data."""
+        path = self.path / "run.yaml"
+        try:
+            about = yaml.safe_load(path.read_text(encoding="utf-8"))
+            recipe, data = about["recipe"], about["data"]
+            self.seconds = float(about["seconds"])
+        except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"cannot resume: {path} is damaged ({' '.join(str(error).split())})") from None
+        return read(Recipe, recipe, str(path)), data
+
+    def begin(self, recipe: Recipe, data: str, resume: bool) -> None:
+        if not resume:  # a run that stopped before its first state was kept may have left some rows
+            (self.path / "metrics.jsonl").unlink(missing_ok=True)
+        about = {"recipe": asdict(recipe), "data": data, "version": version(), "seconds": self.seconds}
+        text = yaml.safe_dump(json.loads(json.dumps(about)), sort_keys=False)  # tuples as lists
+        checkpoint.whole(self.path / "run.yaml", lambda f: f.write_text(text, encoding="utf-8"))
+
+    def keep(self, run: Run, seconds: float) -> None:
+        state = run.state_dict() | {"seconds": seconds}
+        checkpoint.whole(self.state, lambda f: torch.save(state, f))
+
+    def restore(self, run: Run) -> None:
+        """Put the kept state into a fresh run, and take the rows that were logged after it off the log."""
+        try:
+            state = torch.load(self.state, weights_only=True, map_location="cpu")
+            device = state["device"]
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError):
+            raise ValueError(f"cannot resume: {self.state} is damaged, or not a state of ours") from None
+        if device != run.generator.device.type:
+            raise ValueError(f"cannot resume: {self.state} was kept on {device}; add --device {device}")
+        try:
+            run.load_state_dict(state)
+            self.seconds = float(state["seconds"])
+        except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(f"cannot resume: {self.state} does not fit this recipe ({words})") from None
+        log = self.path / "metrics.jsonl"
+        rows = log.read_text(encoding="utf-8").splitlines(keepends=True)[: run.step] if log.exists() else []
+        checkpoint.whole(log, lambda f: f.write_text("".join(rows), encoding="utf-8"))
+
+
+def version() -> str:
+    """The package's version and, in a clone, the commit it stands at."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--tags"]
+        return f"{__version__} {subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}"
+    except (OSError, subprocess.CalledProcessError):
+        return __version__

@@ -1,0 +1,208 @@
+"""Recipes: everything that decides what a training run makes, as a YAML file read into nested dataclasses."""
+
+import dataclasses
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import yaml
+from pydantic import Field
+
+from ..core import schedules
+from ..core.denoiser import LOSSES
+from ..core.process import PREDICTIONS, WEIGHTS
+from ..core.samplers import SAMPLERS
+from ..data.handwriting import HANDWRITINGS
+from ..data.images import NAMES
+from ..data.numbers import HIDDEN
+from ..milestones import MILESTONES
+from ..networks import UNetConfig
+from ..reading import STRICT, read
+
+FOLDER = Path(__file__).parents[1] / "recipes"
+Positive = Annotated[int, Field(ge=1, le=10**12)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class Part:
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Model(Part):
+    """milestone: the network's config by name, or network: in full. start: weights (name or file) to start from."""
+
+    milestone: Literal[(None, *MILESTONES)] = None
+    network: UNetConfig | None = None
+    start: str | None = None
+
+    def config(self) -> UNetConfig:
+        return self.network or MILESTONES[self.milestone]
+
+
+@dataclass(frozen=True)
+class Adapter(Part):
+    """A low-rank adapter on the layers of model.start whose names match the pattern."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 4
+    match: str = r"to_(q|k|v|out)$"
+
+
+@dataclass(frozen=True)
+class Process(Part):
+    """The diffusion process, and the loss. schedule: what schedules.make takes."""
+
+    schedule: dict[str, Any] = field(default_factory=lambda: {"kind": "linear"})
+    predict: Literal[tuple(PREDICTIONS)] = "eps"
+    loss: Literal[tuple(LOSSES)] = "mse"
+    weight: Literal[tuple(WEIGHTS)] = "uniform"
+
+    def __post_init__(self):
+        schedules.make(**self.schedule)
+
+
+@dataclass(frozen=True)
+class Data(Part):
+    """What is shown. hidden: None for single digits, else two-digit numbers, so many of the 100 never shown.
+
+    handwriting: `shots` of the digits rewritten by it, and nothing else.
+    """
+
+    name: Literal[NAMES] = "mnist"
+    size: Annotated[int, Field(ge=4, le=1024)] = 28
+    hidden: Literal[(None, *HIDDEN)] = None
+    handwriting: Literal[(None, *HANDWRITINGS)] = None
+    shots: Annotated[int, Field(ge=10, le=60_000)] = 300
+
+
+@dataclass(frozen=True)
+class Images(Part):
+    """How many pictures are shown in each budget, repeats included; lesson: a notebook's run on a CPU."""
+
+    smoke: Positive = 256
+    lesson: Positive = 20_000
+    cpu: Positive = 200_000
+    gpu: Positive = 1_200_000
+
+
+@dataclass(frozen=True)
+class Train(Part):
+    images: Images = Images()
+    batch: Annotated[int, Field(ge=1, le=10**6)] = 64
+    optimizer: Literal["adamw", "muon"] = "muon"
+    lr: Rate = 2e-3
+    warmup: Share = 0.02  # share of the run over which the learning rate rises
+    decay: bool = True  # then a half cosine down to 0; False: constant
+    weight_decay: Share = 0.0
+    clip: Annotated[float, Field(gt=0)] = 1.0  # largest gradient norm
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    drop: Share = 0.1  # how often a picture's condition is emptied
+    amp: bool = True  # bf16 autocast on hardware that has it
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+@dataclass(frozen=True)
+class Score(Part):
+    """How the finished model draws the pictures it is judged by; samples 0: not at all."""
+
+    samples: Annotated[int, Field(ge=0, le=30_000)] = 2000
+    sampler: Literal[tuple(SAMPLERS)] = "dpmpp_2m"
+    steps: Annotated[int, Field(ge=1)] = 10
+    guidance: float = 2.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe(Part):
+    """What a run trains (task), on what, and for how long. total: pictures shown, of the budget it was read for."""
+
+    name: str = "unnamed"
+    task: Literal["denoiser", "classifier", "adapter"] = "denoiser"
+    model: Model = Model()
+    adapter: Adapter = Adapter()
+    process: Process = field(default_factory=Process)
+    data: Data = Data()
+    train: Train = Train()
+    score: Score = Score()
+    total: Positive = 256
+
+    def __post_init__(self):
+        T = schedules.make(**self.process.schedule).T
+        if self.score.steps > T:
+            raise ValueError(f"score.steps is {self.score.steps}; the schedule has only T = {T}")
+        if self.task == "denoiser" and (self.model.milestone is None) == (self.model.network is None):
+            raise ValueError(f"model needs a milestone ({', '.join(MILESTONES)}) or a network, and not both")
+        if self.task == "adapter" and not self.model.start:
+            raise ValueError("model.start must name the model that the adapter is for")
+
+    @property
+    def steps(self) -> int:
+        return max(1, round(self.total / self.train.batch))
+
+    def trains_as(self, other: "Recipe") -> list[str]:
+        """Where two recipes would train differently, as "train.lr was 0.1, now it is 0.2"; names and scores may differ."""
+        mine, theirs = flat(asdict(self)), flat(asdict(other))
+        ignored = ("name", "score.", "train.images.")
+        keys = [key for key in mine | theirs if not key.startswith(ignored)]
+        different = [key for key in keys if mine.get(key) != theirs.get(key)]
+        return [f"{key} was {theirs.get(key)!r}, now it is {mine.get(key)!r}" for key in different]
+
+
+def flat(values: dict, above: str = "") -> dict[str, Any]:
+    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
+    found = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return found
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def budget() -> str:
+    """DIFFUSION101_BUDGET, or by device: gpu with CUDA, else cpu."""
+    chosen = os.environ.get("DIFFUSION101_BUDGET") or ("gpu" if torch.cuda.is_available() else "cpu")
+    if chosen not in ("smoke", "cpu", "gpu"):
+        raise ValueError(f"DIFFUSION101_BUDGET is {chosen!r}; it must be smoke, cpu or gpu")
+    return chosen
+
+
+def load(name: str | Path, lesson: bool = False, total: int | None = None, **changes: Any) -> Recipe:
+    """The recipe of that name, or from that YAML file, with `total` pictures: given, or what the budget says.
+
+    lesson=True: the shorter run of a notebook on a CPU, about a minute. changes: fields to replace, by their path with
+    two underscores, as train__lr=1e-3. ValueError tells everything that is wrong at once.
+    """
+    chosen = budget()
+    chosen = "lesson" if lesson and chosen == "cpu" else chosen
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ValueError(f"no recipe file {str(name)!r}")
+    elif str(name) not in names():
+        raise ValueError(f"unknown recipe {str(name)!r}; there are {', '.join(names())} (or name a .yaml file)")
+    else:
+        path = FOLDER / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"recipe {name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"recipe {name}: expected keys and values, found {'nothing' if values is None else values!r}")
+    values = {"name": path.stem, **values}
+    for key, value in changes.items():
+        *above, last = key.split("__")
+        inner = values
+        for part in above:
+            inner[part] = inner = dict(inner.get(part) or {})
+        inner[last] = value
+    recipe = read(Recipe, values, f"recipe {name}")
+    if total is None:
+        total = getattr(recipe.train.images, chosen)
+    elif total < 1:
+        raise ValueError(f"images is {total}; it must be at least 1")
+    return dataclasses.replace(recipe, total=total)
