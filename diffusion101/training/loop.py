@@ -55,6 +55,8 @@ class Run:
         self.model, self.recipe = model, recipe
         self.generator = torch.Generator(device).manual_seed(how.seed)
         self.optimizers = OPTIMIZERS[how.optimizer](model, how.lr, how.weight_decay)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["initial_lr"] = group["lr"]
         # parameters only: buffers are counters and tables, an average of which means nothing
         self.ema = AveragedModel(model, multi_avg_fn=_ema(how.ema), use_buffers=False)
 
@@ -89,7 +91,7 @@ def train(denoiser: nn.Module, data: Stream, recipe: Recipe, run: Run | None = N
         lr = learning_rate(how, recipe.steps, run.step)
         for optimizer in run.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr / how.lr * group["initial_lr"]
             optimizer.zero_grad(set_to_none=True)
         x0, cond = data.batch(run.step, how.batch, how.seed)
         if condition is not None:
@@ -113,13 +115,14 @@ def adamw(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.
 
 
 def muon(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the weights inside the network; AdamW for tables, biases, norms, the first and the last layer."""
+    """Muon for the weights inside the network; AdamW, at 0.4 of the rate, for tables, biases, norms, and both ends."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     edge = ("conv_in.", "conv_out.")
     inside = [p for name, p in named if p.ndim >= 2 and id(p) not in tables and not any(e in name for e in edge)]
     chosen = {id(p) for p in inside}
-    return [Muon(inside, lr, weight_decay=weight_decay), _adamw([p for _, p in named if id(p) not in chosen], lr, weight_decay)]
+    rest = [p for _, p in named if id(p) not in chosen]
+    return [Muon(inside, lr, weight_decay=weight_decay), _adamw(rest, 0.4 * lr, weight_decay)]
 
 
 def _adamw(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.AdamW:

@@ -93,7 +93,7 @@ class Train(Part):
     images: Images = Images()
     batch: Annotated[int, Field(ge=1, le=10**6)] = 64
     optimizer: Literal["adamw", "muon"] = "muon"
-    lr: Rate = 2e-3
+    lr: Rate = 5e-3
     warmup: Share = 0.02  # share of the run over which the learning rate rises
     decay: bool = True  # then a half cosine down to 0; False: constant
     weight_decay: Share = 0.0
