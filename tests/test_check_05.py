@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from diffusion101.check import lesson05
-from diffusion101.guidance import guide
-from diffusion101.process import Denoised
+from diffusion101.core.guidance import guide
+from diffusion101.core.process import Denoised
+from diffusion101.networks import Labels
 
 
 def in_place(labels, null, rate, u):
@@ -21,6 +22,9 @@ DROP = {
     "but 0 is a digit": lambda y, null, rate, u: y * (u >= rate),
     "That is the mask": lambda y, null, rate, u: u < rate,
     "You threw the dropped ones out": lambda y, null, rate, u: y[u >= rate],
+    "Called twice with the same u": lambda y, null, rate, u: torch.where(torch.rand(len(y)) < rate, null, y),
+    "You wrote 10": lambda y, null, rate, u: torch.where(u < rate, 10, y),
+    "You dropped one in ten": lambda y, null, rate, u: torch.where(u < 0.1, null, y),
     "the values are not": lambda y, null, rate, u: y,
     "Not tried yet": lambda y, null, rate, u: ...,
     "stopped with KeyError": lambda y, null, rate, u: {}[0],
@@ -29,7 +33,7 @@ DROP = {
 
 def steer(formula, part="eps"):
     def answer(model, x, t, wanted, unwanted, w):
-        c, a, n = (getattr(model(x, t, y), part) for y in (wanted, unwanted, torch.full_like(wanted, model.null)))
+        c, a, n = (getattr(model(x, t, y), part) for y in (wanted, unwanted, model.condition.empty(len(wanted))))
         return formula(c, a, n, w)
 
     return answer
@@ -49,7 +53,9 @@ AWAY = {
     "You start from the null label": steer(lambda c, a, n, w: n + w * (c - a)),
     "must sum to 1": steer(lambda c, a, n, w: c - w * a),
     "You guided the guess of x0": steer(lambda c, a, n, w: a + w * (c - a), "x0"),
-    "the values are not": steer(lambda c, a, n, w: c),
+    "for the wanted label alone": steer(lambda c, a, n, w: c),
+    "the weight 1 - w": steer(lambda c, a, n, w: w * c),
+    "the values are not": steer(lambda c, a, n, w: a),
     "Not tried yet": lambda *inputs: None,
     "stopped with TypeError": lambda *inputs: inputs[0](),
 }
@@ -62,6 +68,7 @@ PICTURES = {
     "At w = 1 only c is left": lambda n, steps, w: n * steps * (1 + (w != 0)),
     "At w = 0 only u is left": lambda n, steps, w: n * steps * (1 + (w != 1)),
     "each call takes a whole batch": lambda n, steps, w: steps,
+    "not w of them": lambda n, steps, w: n * steps * w,
     "one for each answer": lambda n, steps, w: steps * (2 - (w in (0, 1))),
     "Not yet": lambda n, steps, w: n,
     "Not tried yet": lambda n, steps, w: ...,
@@ -94,7 +101,7 @@ def test_the_count_is_the_packages_own():
         seen.append(len(x))
         return Denoised(x, x)
 
-    model.null = 10
+    model.condition = Labels(10)
     for w in (0, 0.5, 1, 2.0):
         seen.clear()
         guide(model, torch.arange(3), w)(torch.zeros(3, 1), torch.ones(3, dtype=torch.int64))

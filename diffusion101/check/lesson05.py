@@ -1,12 +1,13 @@
 """Lesson 05: dropping labels, steering away from a label, and what guidance costs."""
 
 from collections.abc import Callable
-from math import nan
+from math import inf, nan
 
 import torch
 from torch import Tensor
 
-from ..process import Denoised
+from ..core.process import Denoised
+from ..networks import Labels
 from .verdict import compare
 
 __all__ = ["away", "drop", "pictures_through"]
@@ -20,12 +21,24 @@ def drop(yours: Callable[[Tensor, int, float, Tensor], Tensor]) -> bool | None:
 
     def watched(labels: Tensor, null: int, rate: float, u: Tensor) -> Tensor:
         own = labels.clone()
-        answer = yours(own, null, rate, u.clone())
-        return answer if torch.equal(own, labels) else torch.tensor(nan)
+        answer, again = yours(own, null, rate, u.clone()), yours(labels.clone(), null, rate, u.clone())
+        if not torch.equal(own, labels):
+            return torch.tensor(nan)
+        both = isinstance(answer, Tensor) and isinstance(again, Tensor)
+        return torch.tensor(inf) if both and not torch.equal(answer, again) else answer
 
     mistakes = {
         "You wrote into `labels` itself: the data set would lose its labels bit by bit. Make a new tensor.": (
             lambda labels, null, rate, u: torch.tensor(nan) if rate else labels
+        ),
+        "Called twice with the same u you drop different labels: use u, draw no random numbers of your own.": (
+            lambda labels, null, rate, u: torch.tensor(inf) if rate else labels
+        ),
+        "You wrote 10: another data set has another number of labels, so put in `null`.": (
+            lambda labels, null, rate, u: torch.where(u < rate, 10, labels)
+        ),
+        "You dropped one in ten, whatever `rate` says.": (
+            lambda labels, null, rate, u: torch.where(u < 0.1, null, labels)
         ),
         "You dropped the wrong ones: a uniform number is below rate with probability rate.": (
             lambda labels, null, rate, u: torch.where(u < rate, labels, null)
@@ -56,7 +69,7 @@ def away(yours: Callable) -> bool | None:
         eps = x * torch.tensor([0.3, -1.2, 0.8, 2.0])[cond][:, None] + cond[:, None] ** 2
         return Denoised(eps / 7 - t[:, None], eps)
 
-    model.null = 3
+    model.condition = Labels(3)
 
     def given(x, t, wanted, unwanted, w):
         answer = yours(model, x, t, wanted, unwanted, w)
@@ -64,7 +77,7 @@ def away(yours: Callable) -> bool | None:
 
     def mix(formula: Callable) -> Callable:
         """formula(c, a, n, w) of the answers for the wanted, the unwanted and the null label."""
-        labels = lambda wanted, unwanted: (wanted, unwanted, torch.full_like(wanted, model.null))  # noqa: E731
+        labels = lambda wanted, unwanted: (wanted, unwanted, model.condition.empty(len(wanted)))  # noqa: E731
         return lambda x, t, wanted, unwanted, w: formula(
             *(model(x, t, label).eps for label in labels(wanted, unwanted)), w
         )
@@ -77,6 +90,10 @@ def away(yours: Callable) -> bool | None:
         "You walk the wrong way: the difference is wanted minus unwanted.": mix(lambda c, a, n, w: a + w * (a - c)),
         "That is the paper's w, which is ours minus one: your w = 1 is guided already.": mix(
             lambda c, a, n, w: (1 + w) * c - w * a
+        ),
+        "That is the answer for the wanted label alone: where are w and the unwanted one?": mix(lambda c, a, n, w: c),
+        "That is w times the answer for the wanted label: the unwanted one has the weight 1 - w.": mix(
+            lambda c, a, n, w: w * c
         ),
         "The difference alone is no answer: add it to where you start, the unwanted label's eps.": mix(
             lambda c, a, n, w: w * (c - a)
@@ -116,6 +133,9 @@ def pictures_through(yours: Callable[[int, int, float], int]) -> bool | None:
         "At w = 1 only c is left: u + 1 (c - u) = c.": lambda n, steps, w: n * steps * (1 if w == 0 else 2),
         "At w = 0 only u is left: nobody needs c.": lambda n, steps, w: n * steps * (1 if w == 1 else 2),
         "Those are the calls of the network; each call takes a whole batch of pictures.": lambda n, steps, w: steps,
+        "At w = 2 you compute two answers, not w of them; nor half an answer at w = 0.5.": (
+            lambda n, steps, w: n * steps * w
+        ),
         "Those are calls, one for each answer; every call takes n pictures.": (
             lambda n, steps, w: steps * (1 if w in (0, 1) else 2)
         ),
