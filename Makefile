@@ -1,6 +1,8 @@
 # make lab            open the course in JupyterLab        make lab LAB_ARGS="--no-browser --port 9000"
 # make test           lint, unit tests, every notebook     make test PYTEST_ARGS="--durations=10"
 # make notebooks      run and tidy every notebook          make notebooks ONLY=01 FRESH=1
+# make bench          speed and time to quality beside other libraries; about an hour; results in benchmarks/results
+# make mutants        which one-line bugs do the tests miss?
 # make stamp          carry the repository's address from pyproject.toml to notebooks and README
 # make browser        the notebooks' sliders in a real browser (needs Chromium)
 # make clean          remove .venv, caches and build leftovers
@@ -19,6 +21,15 @@ $(READY): pyproject.toml
 
 lab: $(READY)
 	cd notebooks && ../$(PY) -m jupyterlab $(LAB_ARGS)
+
+bench: $(READY)
+	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[bench]"
+	$(PY) -m benchmarks.speed
+	$(PY) -m benchmarks.quality
+	$(PY) -m benchmarks.table
+
+mutants: $(READY)
+	$(PY) -m tests.mutants
 
 test: $(READY)
 	$(PY) -m ruff check .
@@ -39,4 +50,4 @@ clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache *.egg-info
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-.PHONY: help lab test notebooks stamp browser clean
+.PHONY: help lab test notebooks bench mutants stamp browser clean

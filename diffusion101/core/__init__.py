@@ -1,1 +1,1 @@
-"""The mathematics of diffusion. It knows no networks: whatever is called as (x, t) and answers with Denoised will do."""
+"""The mathematics of diffusion. It knows no networks: any function (x, t) -> Denoised will do."""

@@ -23,7 +23,9 @@ class Denoiser(nn.Module):
     about    of a loaded model: the metadata of its weight file
     """
 
-    def __init__(self, network: nn.Module, s: Schedule, predict: str = "eps", loss: str = "mse", weight: str = "uniform"):
+    def __init__(
+        self, network: nn.Module, s: Schedule, predict: str = "eps", loss: str = "mse", weight: str = "uniform"
+    ):
         super().__init__()
         tables = {"predict": (predict, PREDICTIONS), "loss": (loss, LOSSES), "weight": (weight, WEIGHTS)}
         for what, (name, table) in tables.items():

@@ -103,8 +103,11 @@ def target(predict: str, x0: Tensor, t: Tensor, eps: Tensor, s: Schedule) -> Ten
     return PREDICTIONS[predict].target(x0, t, eps, s)
 
 
+def min_snr(t: Tensor, s: Schedule, most: float = 5.0) -> Tensor:
+    """min(snr, most) / (snr + 1), the weights of an error in v that Hang et al. 2023 (section 3.4) propose; (B,)."""
+    snr = s.on(t.device).snr[t]
+    return snr.clamp(max=most) / (snr + 1)
+
+
 # How much an error at time t counts in the loss: functions (t (B,), Schedule) -> (B,)
-WEIGHTS = {
-    "uniform": lambda t, s: torch.ones_like(t, dtype=torch.float32),
-    "min-snr-5": lambda t, s: s.on(t.device).snr[t].clamp(max=5) / (s.on(t.device).snr[t] + 1),  # of v; Hang et al. 2023
-}
+WEIGHTS = {"uniform": lambda t, s: torch.ones_like(t, dtype=torch.float32), "min-snr-5": min_snr}

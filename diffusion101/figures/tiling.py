@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def tile(x: Tensor, columns: int = 10) -> Tensor:
-    """Pictures x (N, C, H, W) in [-1, 1], row by row -> one picture (C, rows H, columns W); places left over are black."""
+    """Pictures x (N, C, H, W) in [-1, 1], row by row -> one (C, rows H, columns W); the rest is black."""
     n, c, h, w = x.shape
     columns = min(columns, n)
     rows = -(-n // columns)

@@ -99,7 +99,8 @@ class Stage(nn.Module):
         self.inner = None
         if deeper:
             smaller = deeper[0].width
-            self.shrink, self.inner, self.grow = Down(level.width, smaller), Stage(config, depth + 1), Up(smaller, level.width)
+            self.shrink, self.grow = Down(level.width, smaller), Up(smaller, level.width)
+            self.inner = Stage(config, depth + 1)
 
     def forward(self, h: Tensor, embs: Sequence[Tensor], tokens: Tensor | None = None) -> Tensor:
         skips = []

@@ -61,7 +61,7 @@ class Reference:
 def reference(
     test: Images, samples: int, seed: int = 0, repeats: int = 5, classifier: Classifier | None = None
 ) -> Reference:
-    """The reference of a digits' test set, for sets of `samples` pictures; the floor is the mean of `repeats` splits."""
+    """The reference of a test set of digits, for `samples` pictures; the floor is the mean of `repeats` splits."""
     check_count(samples, test)
     classifier = classifier or load_classifier(device=test.images.device)
     probabilities, features = judge(classifier, test.pictures())

@@ -53,7 +53,8 @@ def score_model(
     device = next(model.parameters()).device
     real = reference(test.to(device), how.samples, how.seed)
     cond = model.condition.spread(how.samples) if model.condition else None
-    options = dict(guidance=how.guidance if cond is not None else 1.0, sampler=how.sampler, steps=how.steps, seed=how.seed)
+    options = dict(sampler=how.sampler, steps=how.steps, seed=how.seed)
+    options["guidance"] = how.guidance if cond is not None else 1.0
     size = tuple(test.images.shape[2:])
     drawn = pictures(model, Request(cond, how.samples, size=size, **options), bar)
     asked = None if cond is None else cond.reshape(len(cond), -1)[:, 0]

@@ -1,4 +1,4 @@
-"""Muon: momentum whose singular values are all made about equal (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+"""Muon: momentum whose singular values are made about equal (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
 
 Gradients of a layer's matrix are mostly of low rank, so a plain step moves a few directions only. Here every direction
 of the matrix moves about as far. A convolution's kernel counts as a matrix of (outputs, inputs x kernel).

@@ -143,7 +143,7 @@ class Recipe(Part):
         return max(1, round(self.total / self.train.batch))
 
     def trains_as(self, other: "Recipe") -> list[str]:
-        """Where two recipes would train differently, as "train.lr was 0.1, now it is 0.2"; names and scores may differ."""
+        """Where two recipes train differently, as "train.lr was 0.1, now it is 0.2"; names and scores may differ."""
         mine, theirs = flat(asdict(self)), flat(asdict(other))
         ignored = ("name", "score.", "train.images.")
         keys = [key for key in mine | theirs if not key.startswith(ignored)]
