@@ -34,7 +34,13 @@ SNRS = [
     (lambda t, s: s.alpha_bar[t] / s.noise[t], False, "by the noise's amplitude"),
     (lambda t, s: s.signal[t] / s.noise[t] ** 2, False, "by the noise's power"),
     (lambda t, s: 2 * (s.signal[t] / s.noise[t]).log(), False, "its logarithm"),
-    (lambda t, s: s.beta[t], False, "the values are not"),
+    (lambda t, s: s.snr[t].log10(), False, "to base 10"),
+    (lambda t, s: 10 * s.snr[t].log10(), False, "in decibels"),
+    (lambda t, s: s.snr[t - 1], False, "off by one"),
+    (lambda t, s: s.beta[t], False, "the values are not. The first wrong one should be 9999, yours is 0.0001, 1e-08 times"),
+    (lambda t, s: "9999", False, "your function returned a str; a tensor or numbers are wanted"),
+    (lambda t, s: {"snr": s.snr[t]}, False, "returned a dict"),
+    (lambda t, s: (s.snr[i] for i in t), False, "returned a generator"),
     (lambda t, s: s.snr, False, "the shape should be (4,)"),
 ]
 
@@ -71,6 +77,9 @@ JUMPS = [
         False,
         "you subtracted the variances",
     ),
+    (jumped(start=lambda r, t: (0, t - r)), False, "does not depend on t - r alone"),
+    (lambda x, r, t, eps, s: jumped()(x, r, t, -eps, s), False, "Plus, not minus"),
+    (lambda x, r, t, eps, s: x.copy_(jumped()(x, r, t, eps, s)), True, "Correct"),
     (jumped(start=lambda r, t: (r, r + 1)), False, "goes on to t"),
     (jumped(start=lambda r, t: (t - 1, t)), False, "starts at r"),
     (jumped(start=lambda r, t: (t, r)), False, "from t to r"),
@@ -99,6 +108,10 @@ def from_x0(x, eps, t, z, s):
     return (x - s.noise[t] * eps) / s.signal[t] + (s.beta[t] * (s.noise[t - 1] / s.noise[t]) ** 2) ** 0.5 * z
 
 
+def with_x0(x, eps, t, z, s):
+    return stepped()(x, (x - s.noise[t] * eps) / s.signal[t], t, z, s)
+
+
 STEPS = [
     (stepped(), True, "Correct"),
     (stepped(sigma=lambda t, s: s.beta[t] * (s.noise[t - 1] / s.noise[t]) ** 2), False, "z is multiplied by sigma"),
@@ -106,6 +119,11 @@ STEPS = [
     (stepped(sigma=lambda t, s: 0), False, "sigma z is missing"),
     (from_x0, False, "the guess of x0 plus noise"),
     (stepped(front=lambda t, s: s.signal[t]), False, "not all t of them"),
+    (stepped(front=lambda t, s: 1 - s.beta[t]), False, "lacks its root"),
+    (stepped(part=lambda t, s: -s.beta[t] / s.noise[t]), False, "Minus, not plus"),
+    (stepped(sigma=lambda t, s: s.beta[t] ** 0.5 * s.noise[t] / s.noise[t - 1]), False, "upside down"),
+    (with_x0, False, "guess of x0: it is eps"),
+    (lambda x, eps, t, z, s: x.copy_(stepped()(x, eps, t, z, s)), True, "Correct"),
     (stepped(front=lambda t, s: 1), False, "forgot the fraction in front"),
     (stepped(part=lambda t, s: s.beta[t] / s.noise[t] ** 2), False, "not by 1 - alpha_bar_t"),
     (stepped(part=lambda t, s: s.noise[t]), False, "all of the noise"),

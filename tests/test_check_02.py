@@ -40,6 +40,21 @@ def turned(k_times=1.0, power=lambda i, h: -i / h, base=10000.0, pairs="halves",
     return answer
 
 
+def slipped(first, second):
+    def answer(e, k):
+        h = e.shape[1] // 2
+        angle = k * 10000 ** (-torch.arange(h) / h)
+        cos, sin = e[:, :h], e[:, h:]
+        first_half = cos * angle.cos() - first * sin * angle.sin()
+        return torch.cat([first_half, sin * angle.cos() + second * cos * angle.sin()], 1)
+
+    return answer
+
+
+def in_place(right):
+    return lambda e, k: e.copy_(right(e, k))
+
+
 SHIFTS = [
     (turned(), True, "Correct: t + k is a rotation"),
     (turned(-1), False, "the wrong way"),
@@ -48,6 +63,12 @@ SHIFTS = [
     (turned(power=lambda i, h: i / h), False, "frequencies grow"),
     (turned(power=lambda i, h: -i / (2 * h)), False, "half the width"),
     (turned(power=lambda i, h: -i // h + (i > 0)), False, "whole-number division"),
+    (turned(power=lambda i, h: -i / (h - 1)), False, "not by h - 1"),
+    (turned(power=lambda i, h: -i / 64), False, "a width of 128"),
+    (lambda e, k: turned()(e, k).chunk(2, 1)[0].repeat(1, 2), False, "the values are not"),
+    (slipped(-1, 1), False, "and sin(a + b) has a plus"),
+    (slipped(1, -1), False, "sin a cos b + cos a sin b"),
+    (in_place(turned()), True, "Correct"),
     (turned(pairs="columns", back="columns"), False, "neighbouring columns"),
     (turned(back="columns"), False, "their order is not"),
     (turned(back="swapped"), False, "halves are swapped"),
@@ -72,6 +93,10 @@ def down(x):
     return (x[..., 1:, :] - x[..., :-1, :]).flatten(1)
 
 
+def diagonal(x):
+    return (x[..., 1:, 1:] - x[..., :-1, :-1]).flatten(1)
+
+
 def middle(d):
     return d.abs().median(1).values
 
@@ -79,7 +104,11 @@ def middle(d):
 NOISES = [
     (lambda x: middle(across(x)) / 0.6745 / 2**0.5, True, "Correct: within"),
     (lambda x: middle(torch.cat([across(x), down(x)], 1)) / 0.6745 / 2**0.5, True, "Correct: within"),
-    (lambda x: (x[:, 0, 0] - x[:, 0, :1, 0]).std(1), True, "Correct: within"),
+    (lambda x: middle(diagonal(x)) / 0.6745 / 2**0.5, True, "Correct: within"),
+    (lambda x: x[:, 0, 0].std(1), True, "Correct: within"),
+    (lambda x: middle(across(x)), False, "0.954"),
+    (lambda x: (across(x).abs().median() / 0.6745 / 2**0.5).expand(len(x)), False, "its own median, not one for all"),
+    (lambda x: torch.ones(len(x), dtype=torch.int64), False, "Not yet: at t = 20"),
     (lambda x: x.flatten(1).std(1), False, "the spread of the whole picture"),
     (lambda x: down(x).std(1) / 2**0.5, False, "a median does not"),
     (lambda x: down(x).square().mean(1).sqrt(), False, "and a √2"),
@@ -99,15 +128,17 @@ def test_noise_level(yours, verdict, sentence, capsys):
 
 
 COUNTS = [
-    (lambda w, t, b: 2 * t * (t + 1) + 2 * b * (t + 1) * w, True, "Correct"),
-    (lambda w, t, b: 2 * t * t + 2 * b * t * w, False, "biases"),
-    (lambda w, t, b: 2 * t * (t + 1) + b * (t + 1) * w, False, "on the way up too"),
-    (lambda w, t, b: 2 * t * (t + 1) + (t + 1) * w, False, "One projection is not enough"),
+    (lambda w, t, b: 2 * t * (t + 1) + 4 * b * (t + 1) * w, True, "Correct"),
+    (lambda w, t, b: 2 * t * t + 4 * b * t * w, False, "a linear layer from a to b"),
+    (lambda w, t, b: 2 * t * (t + 1) + 4 * b * t * w, False, "biases of the blocks"),
+    (lambda w, t, b: 2 * t * (t + 1) + 2 * b * (t + 1) * w, False, "Half is missing"),
+    (lambda w, t, b: 2 * t * (t + 1) + b * (t + 1) * w, False, "A quarter is there"),
+    (lambda w, t, b: 2 * t * (t + 1) + 2 * (t + 1) * w, False, "One projection is not enough"),
     (lambda w, t, b: 2 * t * (t + 1), False, "The blocks have parts in it too"),
-    (lambda w, t, b: 2 * b * (t + 1) * w, False, "You forgot the MLP"),
-    (lambda w, t, b: t * (t + 1) + 2 * b * (t + 1) * w, False, "two linear layers, not one"),
-    (lambda w, t, b: 2 * t * (t + 1) + 2 * b * (t + 1) * w + t // 2, False, "fixed, not learned"),
-    (lambda w, t, b: w * t, False, "the values are not"),
+    (lambda w, t, b: 4 * b * (t + 1) * w, False, "You forgot the MLP"),
+    (lambda w, t, b: t * (t + 1) + 4 * b * (t + 1) * w, False, "two linear layers, not one"),
+    (lambda w, t, b: 2 * t * (t + 1) + 4 * b * (t + 1) * w + t // 2, False, "fixed, not learned"),
+    (lambda w, t, b: w * t, False, "The first wrong one should be 41280, yours is 2048"),
 ]
 
 

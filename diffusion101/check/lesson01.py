@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .. import process, schedules
-from ..schedules import Schedule
+from ..core import process, schedules
+from ..core.schedules import Schedule
 from .verdict import compare
 
 __all__ = ["jump", "reverse_step", "snr"]
@@ -30,6 +30,9 @@ def snr(yours: Callable[[Tensor, Schedule], Tensor]) -> bool | None:
             lambda t, s: s.signal[t] / (1 - s.alpha_bar[t])
         ),
         "That is its logarithm: useful later, but here the ratio itself is asked for.": lambda t, s: s.snr[t].log(),
+        "That is its logarithm to base 10: here the ratio itself is asked for.": lambda t, s: s.snr[t].log10(),
+        "That is in decibels: here the ratio itself is asked for.": lambda t, s: 10 * s.snr[t].log10(),
+        "That is off by one: here t = 0 is clean data, so x_t belongs to index t, not t - 1.": lambda t, s: s.snr[t - 1],
     }
     t = torch.tensor([1, 250, 500, 1000])
     done = "Correct: that is schedule.snr, and all that distinguishes one t from another."
@@ -68,6 +71,12 @@ def jump(yours: Callable[[Tensor, int, int, Tensor, Schedule], Tensor]) -> bool 
         "Nearly: you subtracted the variances, but x_r's own noise fades by the same factor as its picture.": (
             lambda x, r, t, eps, s: share(s, r, t) ** 0.5 * x + (s.exact[r] - s.exact[t]).sqrt().item() * eps
         ),
+        "Plus, not minus: fresh noise is added (its sign does not matter to the picture, but here it is checked).": (
+            lambda x, r, t, eps, s: 2 * share(s, r, t) ** 0.5 * x - right(x, r, t, eps, s)
+        ),
+        "Noise does not depend on t - r alone: beta grows, so where the jump starts matters, too.": (
+            lambda x, r, t, eps, s: s.signal[t - r] * x + s.noise[t - r] * eps
+        ),
         "That is one step, r to r + 1. The jump goes on to t.": lambda x, r, t, eps, s: right(x, r, r + 1, eps, s),
         "That is one step, t - 1 to t. The jump starts at r.": lambda x, r, t, eps, s: right(x, t - 1, t, eps, s),
         "That goes from t to r: turn the fraction over.": (
@@ -97,8 +106,11 @@ def reverse_step(yours: Callable[[Tensor, Tensor, int, Tensor, Schedule], Tensor
             return mean
         if kind == "x0":
             return x0 + variance.sqrt() * z
-        front = {"signal": s.signal[t], "no front": 1.0}.get(kind, (1 - beta).sqrt())
+        if kind == "flipped":
+            variance = beta * (1 - s.alpha_bar[t]) / (1 - s.alpha_bar[t - 1])
+        front = {"signal": s.signal[t], "no front": 1.0, "front": 1 - beta}.get(kind, (1 - beta).sqrt())
         parts = {"no root": beta / (1 - s.alpha_bar[t]) * eps, "all": s.noise[t] * eps, "bare": beta * eps}
+        parts |= {"plus": -beta / s.noise[t] * eps, "x0 for eps": beta / s.noise[t] * x0}
         return (x - parts.get(kind, beta / s.noise[t] * eps)) / front + variance.sqrt() * z
 
     named = {
@@ -108,6 +120,10 @@ def reverse_step(yours: Callable[[Tensor, Tensor, int, Tensor, Schedule], Tensor
         "x0": "You returned the guess of x0 plus noise: the posterior's mean mixes that guess with x.",
         "signal": "The fraction in front is 1 / sqrt(1 - beta_t): you undo one step, not all t of them.",
         "no front": "You forgot the fraction in front: one step had also shrunk x by sqrt(1 - beta_t).",
+        "front": "The fraction in front lacks its root: 1 / sqrt(1 - beta_t).",
+        "plus": "Minus, not plus: the way back takes noise out.",
+        "flipped": "Your sigma² has its fraction upside down: 1 - alpha_bar_(t-1) stands above.",
+        "x0 for eps": "You took out a part of the guess of x0: it is eps that has to go.",
         "no root": "eps is divided by sqrt(1 - alpha_bar_t), not by 1 - alpha_bar_t.",
         "all": "You took out all of the noise: one step takes out beta_t / sqrt(1 - alpha_bar_t) of eps.",
         "bare": "beta_t eps is not enough: divide it by sqrt(1 - alpha_bar_t).",
