@@ -1,36 +1,95 @@
-"""What guidance buys and costs, for lesson 05: writes assets/measured/05_guidance.json. About ten minutes on a CPU.
+"""What lesson 05 reports: writes assets/measured/05_guidance.json and 05_birth.json.
 
-python -m tools.measure_05 [--model 05-guidance] [--samples 2000]
+python -m tools.measure_05 curve [--model 05-guidance] [--samples 2000]    what guidance buys and costs
+python -m tools.measure_05 birth [--images 16000] [--samples 1000]         how the label's path is born
 """
 
 import argparse
 import json
+import time
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from diffusion101 import checkpoint, evaluate, runs
+import diffusion101
+from diffusion101 import Request, checkpoint, data
+from diffusion101.core.denoiser import Denoiser
+from diffusion101.networks.blocks import Modulation
+from diffusion101.scoring import score
+from diffusion101.scoring.judge import Reference, reference
+from diffusion101.training import recipe, tasks
+from diffusion101.training.folder import version
 
 from .repository import ROOT
 
-SCALES = [0, 0.5, 1, 1.15, 1.25, 1.5, 2, 3, 4, 6]
+SCALES = [0, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6]
 CURVES = ["accuracy", "recognised", "frechet", "precision", "recall"]
+UNCLIPPED = [2, 4, 6]  # drawn once more without clipping
+BIRTHS = {"table N(0, 1), projection 0": (1, 0), "table 0, projection random": (0, 1), "table 0, projection 0": (0, 0)}
+
+
+def scores(model: Denoiser, real: Reference, w: float, clip: bool = True) -> dict:
+    """What as many pictures as the reference has score, each label asked for equally often."""
+    asked = model.condition.spread(len(real))
+    drawn = diffusion101.pictures(model, Request(asked, guidance=w, clip=clip))
+    found = score.score(drawn, asked, real)
+    return {name: round(found[name], 4) for name in CURVES}
+
+
+def about(real: Reference) -> dict:
+    how = Request()
+    floor = {name: round(value, 4) for name, value in real.floor.items()}
+    found = {"samples": len(real), "seed": how.seed, "sampler": how.sampler, "steps": how.steps, "floor": floor}
+    device = score.hardware(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return found | {"data": real.test.name, "hardware": device, "version": version()}
+
+
+def curve(model: str, samples: int) -> dict:
+    """The scores at every w; at some of them also without clipping."""
+    denoiser = checkpoint.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    real = reference(data.load("mnist", "test", stand_in=False), samples)
+    rows = [scores(denoiser, real, w) for w in tqdm(SCALES, unit="w")]
+    free = [scores(denoiser, real, w, clip=False) for w in tqdm(UNCLIPPED, unit="w")]
+    found = about(real) | {"model": model, "fingerprint": denoiser.about["fingerprint"], "w": SCALES}
+    found |= {name: [row[name] for row in rows] for name in CURVES}
+    return found | {"unclipped": {"w": UNCLIPPED} | {name: [row[name] for row in free] for name in CURVES}}
+
+
+def birth(images: int, samples: int) -> dict:
+    """The same short run from scratch, with three births of the label's path; all three start as the identity."""
+    chosen = recipe.load("mnist-guidance", total=images, model__start=None)
+    real = reference(data.load("mnist", "test", stand_in=False), samples)
+    train_set, rows = data.load("mnist", "train", stand_in=False), {}
+    for name, (table, projection) in BIRTHS.items():
+        model = tasks.task(chosen).build()
+        model.network.condition.weight.data.mul_(table)
+        for module in model.modules():
+            if isinstance(module, Modulation) and projection:
+                module.hear[1].reset_parameters()
+                nn.init.zeros_(module.hear[1].bias)
+        began = time.process_time()
+        for step in tqdm(diffusion101.train(model, train_set, chosen), total=chosen.steps, desc=name):
+            pass
+        seconds = round(time.process_time() - began)
+        drawn = {f"w = {w}": scores(step.run.ema.module.eval(), real, w) for w in (1, 2)}
+        rows[name] = {"seconds": seconds} | drawn
+    return about(real) | {"images": step.images, "train_seed": chosen.train.seed, "births": rows}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="05-guidance")
-    parser.add_argument("--samples", type=int, default=2000)
-    args = parser.parse_args()
-    denoiser = checkpoint.load(args.model, "cuda" if torch.cuda.is_available() else "cpu")
-    test = evaluate.own_data(denoiser, "test")
-    common = dict(samples=args.samples, seed=0, sampler="dpmpp_2m", steps=10, batch=50)
-    rows = [evaluate.evaluate(denoiser, test, scale=w, **common) for w in tqdm(SCALES, unit="w")]
-    about = {name: rows[0][name] for name in ("samples", "seed", "sampler", "steps", "data", "hardware", "floor")}
-    about |= {"model": args.model, "version": runs.version(), "w": SCALES}
-    about |= {name: [row[name] for row in rows] for name in CURVES}
-    path = ROOT / "assets" / "measured" / "05_guidance.json"
-    checkpoint.whole(path, lambda file: file.write_text(json.dumps(about, indent=1) + "\n"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    of_curve, of_birth = commands.add_parser("curve"), commands.add_parser("birth")
+    of_curve.add_argument("--model", default="05-guidance")
+    of_curve.add_argument("--samples", type=int, default=2000)
+    of_birth.add_argument("--images", type=int, default=16_000)
+    of_birth.add_argument("--samples", type=int, default=1000)
+    options = vars(parser.parse_args())
+    command = options.pop("command")
+    found = {"curve": curve, "birth": birth}[command](**options)
+    path = ROOT / "assets" / "measured" / {"curve": "05_guidance.json", "birth": "05_birth.json"}[command]
+    checkpoint.whole(path, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
     print(path.relative_to(ROOT))
 
 
