@@ -37,7 +37,7 @@ SNRS = [
     (lambda t, s: s.snr[t].log10(), False, "to base 10"),
     (lambda t, s: 10 * s.snr[t].log10(), False, "in decibels"),
     (lambda t, s: s.snr[t - 1], False, "off by one"),
-    (lambda t, s: s.beta[t], False, "the values are not. The first wrong one should be 9999, yours is 0.0001, 1e-08 times"),
+    (lambda t, s: s.beta[t], False, "The first wrong one should be 9999, yours is 0.0001, 1e-08 times it"),
     (lambda t, s: "9999", False, "your function returned a str; a tensor or numbers are wanted"),
     (lambda t, s: {"snr": s.snr[t]}, False, "returned a dict"),
     (lambda t, s: (s.snr[i] for i in t), False, "returned a generator"),

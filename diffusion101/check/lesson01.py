@@ -32,7 +32,7 @@ def snr(yours: Callable[[Tensor, Schedule], Tensor]) -> bool | None:
         "That is its logarithm: useful later, but here the ratio itself is asked for.": lambda t, s: s.snr[t].log(),
         "That is its logarithm to base 10: here the ratio itself is asked for.": lambda t, s: s.snr[t].log10(),
         "That is in decibels: here the ratio itself is asked for.": lambda t, s: 10 * s.snr[t].log10(),
-        "That is off by one: here t = 0 is clean data, so x_t belongs to index t, not t - 1.": lambda t, s: s.snr[t - 1],
+        "That is off by one: t = 0 is clean data, so x_t belongs to index t, not t - 1.": lambda t, s: s.snr[t - 1],
     }
     t = torch.tensor([1, 250, 500, 1000])
     done = "Correct: that is schedule.snr, and all that distinguishes one t from another."

@@ -93,7 +93,7 @@ def noise_level(yours: Callable[[Tensor], Tensor]) -> bool | None:
     mixed, (flat, *ratios) = each[0], each[1:].mean(1).tolist()
     if 0.97 < flat < 1.03 and min(ratios) > 0.8 and max(ratios) < 2:
         if mixed.max() > 3 * mixed.min():
-            return say(False, "Pictures in one batch can be of different t: each needs its own median, not one for all.")
+            return say(False, "The pictures of a batch differ in t: each needs its own median, not one for all.")
         off = 100 * max(abs(ratio - 1) for ratio in ratios)
         return say(True, f"Correct: within {off:.0f} % at each t tried, without being told t.")
     mistakes = {
@@ -124,11 +124,12 @@ def noise_level(yours: Callable[[Tensor], Tensor]) -> bool | None:
         if ((torch.tensor([flat, *ratios]) / wrong - 1).abs() < 0.1).all():
             return say(False, sentence)
     times = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    return say(False, f"Not yet: at t = 20, 50, 200, 500 your estimate is {times} times the noise; of noise alone {flat:.2f}.")
+    at = "at t = 20, 50, 200, 500"
+    return say(False, f"Not yet: {at} your estimate is {times} times the noise, and of noise alone {flat:.2f} times.")
 
 
 def _noisy_pictures(n: int = 50) -> tuple[list[Tensor], Tensor]:
-    """Six batches x (n, 1, 28, 28) and the noise in each picture (6, n): mixed times; no digit; digits at four times."""
+    """Batches x (n, 1, 28, 28) and their noise (6, n): digits at mixed times, no digits, digits at four times."""
     s, generator = schedules.linear(), torch.Generator().manual_seed(2)
     x0 = synthetic.draw(torch.arange(n) % 10, generator=generator).float() / 127.5 - 1
     times = torch.stack([torch.linspace(50, 900, n).long(), *(torch.full((n,), t) for t in (500, 20, 50, 200, 500))])
@@ -163,7 +164,7 @@ def new_parameters(yours: Callable[[int, int, int], int]) -> bool | None:
         "One projection is not enough: every residual block has its own, 2 · blocks of them.": (
             lambda w, t, b: 2 * t * (t + 1) + 2 * (t + 1) * w
         ),
-        "The blocks have parts in it too: each has a projection from time to 2 · width.": lambda w, t, b: 2 * t * (t + 1),
+        "The blocks have parts in it too: each has a projection to 2 · width.": lambda w, t, b: 2 * t * (t + 1),
         "You forgot the MLP: two linear layers from time to time.": lambda w, t, b: 4 * b * (t + 1) * w,
         "The MLP has two linear layers, not one.": lambda w, t, b: t * (t + 1) + 4 * b * (t + 1) * w,
         "The frequencies are fixed, not learned: they are no parameters.": (

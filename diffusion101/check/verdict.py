@@ -62,7 +62,8 @@ def difference(answer: Tensor, wanted: Tensor) -> str:
     pairs = zip(answer.double().flatten().tolist(), wanted.double().flatten().tolist())
     a, w = next((a, w) for a, w in pairs if not close(torch.tensor(a), torch.tensor(w)))
     times = f", {a / w:.4g} times it" if w else ""
-    return f"Not yet: the shape is right, the values are not. The first wrong one should be {w:.5g}, yours is {a:.5g}{times}."
+    first = f"The first wrong one should be {w:.5g}, yours is {a:.5g}{times}."
+    return f"Not yet: the shape is right, the values are not. {first}"
 
 
 def close(a: Tensor, b: Tensor) -> bool:
