@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from diffusion101.toy import Mixture
+from diffusion101.core.toy import Mixture
 
 MEANS = torch.tensor([[-0.8, -0.4], [0.7, 0.6], [0.5, -0.7]])
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2])

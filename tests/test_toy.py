@@ -3,7 +3,7 @@
 import torch
 
 from diffusion101 import schedules, toy
-from diffusion101.process import q_sample
+from diffusion101.core.process import q_sample
 
 
 def test_ring_lies_on_its_circle():

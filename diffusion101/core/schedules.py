@@ -77,7 +77,7 @@ def cosine(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Schedule
     Nichol & Dhariwal 2021, eq. 17; the clip keeps x_T from being pure noise to the last bit.
     """
     _check_T(T)
-    if s < 0 or not 0 < max_beta < 1:
+    if not 0 <= s < math.inf or not 0 < max_beta < 1:
         raise ValueError(f"s must be at least 0 and max_beta inside (0, 1), not s={s}, max_beta={max_beta}")
     t = torch.arange(T + 1, dtype=torch.float64)
     f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2

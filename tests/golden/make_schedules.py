@@ -20,7 +20,7 @@ def answer(x: torch.Tensor, t: float) -> torch.Tensor:
 
 def main() -> None:
     golden = {"diffusers": diffusers.__version__, "script": Path(__file__).name, "at": AT}
-    golden |= {"alpha_bar": {}, "samples": []}
+    golden |= {"alpha_bar": {}, "times": {}, "samples": []}
     names = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
     for name, theirs in names.items():
         table = DDPMScheduler(T, beta_schedule=theirs).alphas_cumprod
@@ -29,9 +29,12 @@ def main() -> None:
         ddim = DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True)
         dpm = DPMSolverMultistepScheduler(**common, final_sigmas_type="zero", lower_order_final=False)
         for sampler, scheduler in (("ddim", ddim), ("dpmpp_2m", dpm)):
-            for steps in (5, 10, 50):
+            for steps in (5, 7, 10, 30, 50):  # 7 and 30 do not divide 1000: the times are rounded
+                if sampler == "ddim" and T % steps:
+                    continue  # its scheduler steps down by T // steps, past the times that it lists
                 x = torch.linspace(-2, 2, 8, dtype=torch.float64).view(8, 1)
                 scheduler.set_timesteps(steps)
+                golden["times"][steps] = scheduler.timesteps.tolist()
                 for t in scheduler.timesteps:
                     x = scheduler.step(answer(x, t.item() + 1), t, x).prev_sample
                 case = {"schedule": name, "sampler": sampler, "steps": steps, "x": x.flatten().tolist()}
