@@ -3,7 +3,7 @@ import torch
 
 from diffusion101.milestones import MILESTONES
 from diffusion101.networks import UNet
-from diffusion101.networks.attention import CrossAttention, TokenBlock, Tokens, places
+from diffusion101.networks.attention import CrossAttention, TokenBlock, places
 
 
 def awake(module):
@@ -47,16 +47,28 @@ def test_block_is_born_the_identity():
     torch.testing.assert_close(TokenBlock(32, 24, 4)(h, torch.randn(2, 3, 24)), h, rtol=0, atol=0)
 
 
-def test_the_same_token_elsewhere_is_another_vector():
-    tokens = Tokens(10, 2, 16)
-    a, b = tokens(torch.tensor([[3, 7], [7, 3]]))
-    assert not torch.equal(a[0], b[1]) and a.shape == (2, 16)
-    torch.testing.assert_close(a[0] - b[1], b[0] - a[1])
+def test_a_pixel_asks_from_its_place():
+    """A picture of one colour: without places every pixel would get the same answer."""
+    block, tokens = awake(TokenBlock(32, 24, 4)), torch.randn(1, 2, 24)
+    answer = block(torch.ones(1, 32, 4, 8), tokens)
+    assert (answer[..., 0] - answer[..., 7]).abs().max() > 0.01, "columns differ"
+    assert (answer[..., 0, :] - answer[..., 3, :]).abs().max() > 0.01, "rows differ"
+
+
+def test_every_pixel_asks_for_itself():
+    """Cross-attention looks at tokens, never at other pixels, but for the norm's statistics."""
+    block, tokens, h = awake(TokenBlock(32, 24, 4)), torch.randn(1, 2, 24), torch.randn(1, 32, 4, 4)
+    block.norm1 = torch.nn.Identity()
+    other = h.clone()
+    other[..., 0, 0] += 1
+    changed = (block(h, tokens) - block(other, tokens)).abs().amax(1)[0] > 1e-6
+    assert changed.sum() == 1 and changed[0, 0]
 
 
 def test_places_tell_left_from_right_at_any_size():
     p = places(4, 8, 32, torch.zeros(1)).view(4, 8, 32)
     assert torch.equal(p[0, :, 16:], p[3, :, 16:]) and torch.equal(p[:, 0, :16], p[:, 7, :16])
+    assert not torch.allclose(p[0, :, :16], p[3, :, :16]) and not torch.allclose(p[:, 0, 16:], p[:, 7, 16:])
     q = places(7, 15, 32, torch.zeros(1)).view(7, 15, 32)
     torch.testing.assert_close(p[[0, -1]][:, [0, -1]], q[[0, -1]][:, [0, -1]])
 
