@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+LARGEST_T = 1_000_000
 SMALLEST = 1e-30  # of alpha_bar: its root must stay far from 0 in float32, for eps to x0 divides by it
 
 
@@ -88,19 +89,19 @@ def cosine(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Schedule
 KINDS = {"linear": linear, "cosine": cosine}
 
 
-def make(kind: str, **options: float) -> Schedule:
+def make(kind: str = "", **options: float) -> Schedule:
     """The schedule by its name, as recipes and weight files hold it: make("cosine", T=1000)."""
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"unknown schedule {kind!r}; there are {', '.join(KINDS)}")
     try:
         return KINDS[kind](**options)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"schedule {kind}: {error}") from None
 
 
 def _check_T(T: int) -> None:
-    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
-        raise ValueError(f"T is {T!r}; it must be a whole number of at least 1")
+    if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= LARGEST_T:
+        raise ValueError(f"T is {T!r}; it must be a whole number of at least 1 and at most {LARGEST_T:,}")
 
 
 def _behind_zero(beta: Tensor) -> Tensor:
