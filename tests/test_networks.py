@@ -3,14 +3,21 @@ import copy
 import pytest
 import torch
 
-from diffusion101 import lora, schedules
-from diffusion101.denoiser import LOSSES, Denoiser
+from diffusion101 import lora
 from diffusion101.milestones import MILESTONES
-from diffusion101.networks import UNet, UNetConfig
-from diffusion101.networks.blocks import ResBlock
+from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig
+from diffusion101.networks.blocks import Modulation, ResBlock, Up
 from diffusion101.networks.embeddings import sinusoidal
 
-CHAIN = [*zip(MILESTONES, [*MILESTONES][1:]), ("M6", "M7")]  # M7 is M6 with adapters
+# Law 3's chain, and what the names of each addition's tensors have in common. LoRA is M6 with adapters.
+CHAIN = {
+    ("M1", "M2"): ("time.", ".modulate."),
+    ("M2", "M3"): (".shrink.", ".inner.", ".grow."),
+    ("M3", "M4"): (),  # the same network
+    ("M4", "M5"): ("condition.", ".hear.1."),
+    ("M4", "M6"): ("condition.", "_ask."),
+    ("M6", "LoRA"): (".adapters.",),
+}
 
 
 def awake(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -25,37 +32,66 @@ def awake(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 def inputs(config: UNetConfig, size: int = 16):
     g = torch.Generator().manual_seed(1)
     x, t = torch.randn(3, config.channels, size, size, generator=g), torch.tensor([1, 400, 1000])
-    return x, t, torch.tensor([0, 3, 9]) if config.classes else None
+    return x, t, torch.tensor([0, 3, 9]) if config.condition else None
 
 
-@pytest.mark.parametrize("before, after", CHAIN)
+def grown(before: str, after: str) -> tuple[UNet, UNet, list[str]]:
+    """A network, the next one started from its weights, and the names of the parameters that are new."""
+    old = awake(UNet(MILESTONES[before]))
+    if after == "LoRA":
+        new = lora.wrap(copy.deepcopy(old), rank=4)
+        kept = old.state_dict().keys()
+        return old, new, [key for key in new.state_dict() if key.replace(".base.", ".") not in kept]
+    new = UNet(MILESTONES[after])
+    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+    assert not unexpected
+    return old, new, missing
+
+
+@pytest.mark.parametrize("before, after", CHAIN, ids=str)
 def test_every_addition_is_born_the_identity(before, after):
     """Law 3: started from the milestone before, the output is the same, and only new modules lack weights."""
-    old = awake(UNet(MILESTONES[before]))
-    if after == "M7":
-        new, kept = lora.wrap(copy.deepcopy(old), rank=4), old.state_dict().keys()
-        missing = [key for key in new.state_dict() if key.replace(".base.", ".") not in kept]
-    else:
-        new = UNet(MILESTONES[after])
-        missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
-        assert not unexpected
-    parts = {
-        "M2": ("time.", ".emb."),
-        "M3": (".shrink.", ".inner.", ".grow."),
-        "M5": ("label.",),
-        "M6": ("tokens.", "_ask."),
-        "M7": (".adapters.",),
-    }
-    assert all(any(part in f"body.{key}" for part in parts.get(after, ())) for key in missing), missing
-    assert bool(missing) == (after != "M4")  # M4 is the same network
+    old, new, missing = grown(before, after)
+    parts = CHAIN[before, after]
+    assert all(any(part in f".{key}" for part in parts) for key in missing), missing
+    assert all(any(part in f".{key}" for key in missing) for part in parts), f"nothing new in one of {parts}"
     x, t, cond = inputs(new.config)
-    known = None if after == "M6" or not old.config.classes else cond  # M6 reads tokens instead
+    known = cond if before == "M6" else None  # the others' parents know no condition
     torch.testing.assert_close(new(x, t, cond), old(x, t, known), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("before, after", [pair for pair in CHAIN if CHAIN[pair]], ids=str)
+def test_every_addition_is_heard_at_once(before, after):
+    """Law 3: a zero only in the path's last layer, so that all of it has a gradient after one step.
+
+    M3's smaller resolutions lie inside each other, and each block in them ends in a zero of its own.
+    """
+    _, new, missing = grown(before, after)
+    waiting = {key: p for key, p in new.named_parameters() if key in missing}
+    optimizer = torch.optim.SGD([p for p in new.parameters() if p.requires_grad], lr=0.01)
+    x, t, cond = inputs(new.config)
+    for _ in range(4 if after == "M3" else 2):
+        optimizer.zero_grad()
+        (new(x, t, cond) - 1).square().mean().backward()
+        waiting = {key: p for key, p in waiting.items() if p.grad is None or not p.grad.any()}
+        optimizer.step()
+    assert not waiting, f"no gradient yet: {[*waiting]}"
+
+
+def test_a_label_table_at_zero_is_never_heard():
+    """Why tables are drawn N(0, 1): zero behind zero has no gradient."""
+    _, new, _ = grown("M4", "M5")
+    torch.nn.init.zeros_(new.condition.weight)
+    x, t, cond = inputs(new.config)
+    (new(x, t, cond) - 1).square().mean().backward()
+    hear = [p for key, p in new.named_parameters() if ".hear.1.weight" in key]
+    assert hear and not new.condition.weight.grad.any() and not any(p.grad.any() for p in hear)
+
+
 def test_a_fresh_network_answers_zero():
-    x, t, _ = inputs(MILESTONES["M3"])
-    assert (UNet(MILESTONES["M3"])(x, t) == 0).all()
+    for config in MILESTONES.values():
+        x, t, cond = inputs(config)
+        assert (UNet(config)(x, t, cond) == 0).all()
 
 
 @pytest.mark.parametrize("name", MILESTONES)
@@ -67,11 +103,14 @@ def test_every_parameter_learns(name):
     assert not [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
 
 
-def test_time_is_felt_from_M2_on():
-    for name, felt in (("M1", False), ("M2", True), ("M3", True)):
+def test_time_and_condition_are_felt():
+    for name in MILESTONES:
         net = awake(UNet(MILESTONES[name]))
-        x, t, _ = inputs(MILESTONES[name])
-        assert torch.equal(net(x, t), net(x, t + 3)) != felt
+        x, t, cond = inputs(MILESTONES[name])
+        assert torch.equal(net(x, t, cond), net(x, t + 3, cond)) == (name == "M1")
+        if cond is not None:
+            changed = (net(x, t, cond) - net(x, t, torch.tensor([0, 3, 8]))).abs().amax((1, 2, 3)) > 1e-4
+            assert changed.tolist() == [False, False, True], "each picture hears its own condition"
 
 
 def test_receptive_field_grows_with_depth():
@@ -92,36 +131,76 @@ def test_receptive_field_grows_with_depth():
     assert reach["M2"] == 2 * 6 + 1 and reach["M3"] >= 28, reach
 
 
-@pytest.mark.parametrize("size", [4, 8, 28, 32, 44])
+@pytest.mark.parametrize("size", [4, 8, 28, 44])
 def test_any_size_the_depth_divides(size):
     net = UNet(MILESTONES["M3"])
     assert net(torch.zeros(1, 1, size, size + 4), torch.ones(1, dtype=torch.int64)).shape == (1, 1, size, size + 4)
 
 
+def test_levels_are_built_as_they_say():
+    """Blocks, attention and channels as lists; the first level is the largest picture; colour goes through."""
+    levels = (Level(16), Level(32, blocks=3), Level(48, blocks=2, cross=True))
+    net = UNet(UNetConfig(levels, channels=3, time=32, condition=Tokens(10, 2), heads=3))
+    for depth, level in enumerate(levels):
+        stage = net.body
+        for _ in range(depth):
+            stage = stage.inner
+        assert len(stage.down) == len(stage.up) == level.blocks
+        assert {block.conv2.out_channels for block in (*stage.down, *stage.up)} == {level.width}
+        assert (stage.down_ask is not None) == (stage.up_ask is not None) == level.cross
+    assert len(stage.down_ask) == len(stage.up_ask) == 2 and stage.inner is None
+    assert net(*inputs(net.config)).shape == (3, 3, 16, 16)
+
+
 def test_bad_inputs_are_told():
     net, t = UNet(MILESTONES["M3"]), torch.ones(1, dtype=torch.int64)
-    with pytest.raises(ValueError, match=r"\(1, 1, 30, 28\).*divisible by 4"):
-        net(torch.zeros(1, 1, 30, 28), t)
-    with pytest.raises(ValueError, match=r"\(B, 1, H, W\)"):
-        net(torch.zeros(1, 3, 28, 28), t)
-    with pytest.raises(ValueError, match="no labels"):
+    for shape in ((1, 1, 30, 28), (1, 1, 28, 30), (1, 1, 0, 28)):
+        with pytest.raises(ValueError, match=r"\(1, 1, .*divisible by 4"):
+            net(torch.zeros(shape), t)
+    for shape in ((1, 3, 28, 28), (28, 28)):
+        with pytest.raises(ValueError, match=r"\(B, 1, H, W\)"):
+            net(torch.zeros(shape), t)
+    with pytest.raises(ValueError, match="takes no condition"):
         net(torch.zeros(1, 1, 28, 28), t, t)
-    with pytest.raises(ValueError, match="vocab and attend go together"):
-        UNetConfig(vocab=10)
-    with pytest.raises(ValueError, match="depths below 1"):
-        UNetConfig(vocab=10, attend=(1,))
     with pytest.raises(ValueError, match=r"cond is \(1, 3\); it must be \(B,\) or \(B, L\) with L up to 2"):
         UNet(MILESTONES["M6"])(torch.zeros(1, 1, 8, 8), t, torch.zeros(1, 3, dtype=torch.int64))
-    with pytest.raises(ValueError, match="positive"):
-        UNetConfig(widths=())
-    with pytest.raises(ValueError, match="classes join the time embedding"):
-        UNetConfig(classes=10)
 
 
-def test_no_label_is_the_null_label():
-    net = awake(UNet(MILESTONES["M5"]))
-    x, t, _ = inputs(MILESTONES["M5"])
-    assert torch.equal(net(x, t), net(x, t, torch.full((3,), net.null)))
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(levels=()), "1 to 10 levels and 1 to 64 channels"),
+        (dict(levels=(Level(16),) * 11), "1 to 10 levels"),
+        (dict(channels=0), "1 to 64 channels"),
+        (dict(time=7), "time is 7; it must be an even width"),
+        (dict(time=-2), "time is -2"),
+        (dict(dropout=1.0), "dropout is 1.0"),
+        (dict(dropout=-0.1), "dropout is -0.1"),
+        (dict(condition=Labels(10)), "labels are heard where the time is heard"),
+        (dict(condition=Tokens(10)), "tokens and cross-attention go together"),
+        (dict(levels=(Level(16, cross=True),)), "tokens and cross-attention go together"),
+        (dict(levels=(Level(16, cross=True),), time=8, condition=Labels(10)), "tokens and cross-attention go together"),
+        (dict(levels=(Level(18, cross=True),), condition=Tokens(10)), "4 heads do not divide"),
+        (dict(levels=(Level(16, cross=True),), condition=Tokens(10), heads=0), "0 heads do not divide"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        UNetConfig(**options)
+
+
+@pytest.mark.parametrize("bad", [dict(width=0), dict(width=5000), dict(width=8, blocks=0), dict(width=8, blocks=99)])
+def test_a_level_that_cannot_be_built_is_refused(bad):
+    with pytest.raises(ValueError, match="a level needs a width from 1 to 4096 and 1 to 64 blocks"):
+        Level(**bad)
+
+
+@pytest.mark.parametrize("name", ["M5", "M6"])
+def test_no_condition_is_the_empty_one(name):
+    net = awake(UNet(MILESTONES[name]))
+    x, t, cond = inputs(MILESTONES[name])
+    assert torch.equal(net(x, t), net(x, t, net.config.condition.empty(3)))
+    assert not torch.equal(net(x, t), net(x, t, cond))
 
 
 def test_sinusoidal():
@@ -136,51 +215,27 @@ def test_sinusoidal():
 
 def test_res_block_is_born_the_identity():
     x = torch.randn(2, 32, 8, 8)
-    assert torch.equal(ResBlock(32, 32, 16)(x, torch.randn(2, 16)), x)
+    assert torch.equal(ResBlock(32, 32, Modulation([16], 32))(x, [torch.randn(2, 16)]), x)
 
 
-class Oracle(torch.nn.Module):
-    """A network that knows the one picture there is, and so the noise."""
-
-    null = 0
-
-    def __init__(self, x0, schedule, predict):
-        super().__init__()
-        self.x0, self.s, self.predict = x0, schedule, predict
-
-    def forward(self, x, t, cond=None):
-        from diffusion101.process import at, target
-
-        eps = (x - at(self.s.signal, t, x) * self.x0) / at(self.s.noise, t, x)
-        return target(self.predict, self.x0, t, eps, self.s)
+def test_modulation_scales_and_shifts_by_the_sum_of_what_is_heard():
+    modulate, h = awake(Modulation([16, 8], 4)), torch.randn(2, 4, 3, 3)
+    embs = [torch.randn(2, 16), torch.randn(2, 8)]
+    scale, shift = sum(hear(torch.nn.functional.silu(e)) for hear, e in zip(modulate.hear, embs)).chunk(2, 1)
+    expected = h * (1 + scale[..., None, None]) + shift[..., None, None]
+    torch.testing.assert_close(modulate(h, embs), expected)
 
 
-@pytest.mark.parametrize("predict", ["eps", "x0", "v"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_loss_is_zero_for_an_oracle_only(predict, loss):
-    s, x0 = schedules.linear(), torch.rand(8, 1, 4, 4) * 2 - 1
-    good = Denoiser(Oracle(x0, s, predict), s, predict, loss)
-    assert good.loss(x0).item() < 1e-6
-    assert Denoiser(Oracle(-x0, s, predict), s, predict, loss).loss(x0).item() > 1e-3
+def test_up_is_each_pixel_four_times():
+    up, h = awake(Up(8, 4)), torch.randn(1, 8, 3, 5)
+    y = up(h)
+    assert y.shape == (1, 4, 6, 10) and torch.equal(y[..., ::2, ::2], y[..., 1::2, 1::2])
+    torch.testing.assert_close(y[..., ::2, ::2], up.conv(h))
 
 
-def test_loss_draws_every_time_and_is_seeded():
-    seen = []
-
-    class Spy(torch.nn.Module):
-        null = 0
-
-        def forward(self, x, t, cond=None):
-            seen.append(t)
-            return x
-
-    d = Denoiser(Spy(), schedules.linear(T=5))
-    a, b = (d.loss(torch.zeros(500, 1, 2, 2), generator=torch.Generator().manual_seed(3)) for _ in range(2))
-    assert a == b and set(seen[0].tolist()) == {1, 2, 3, 4, 5}
-
-
-def test_denoiser_refuses():
-    with pytest.raises(ValueError, match="predict is 'noise'; it must be one of eps, x0, v"):
-        Denoiser(torch.nn.Identity(), schedules.linear(), "noise")
-    with pytest.raises(ValueError, match="loss is 'l2'"):
-        Denoiser(torch.nn.Identity(), schedules.linear(), "v", "l2")
+def test_dropout_acts_in_training_only():
+    net = awake(UNet(UNetConfig((Level(16),), dropout=0.5)))
+    x, t, _ = inputs(net.config)
+    assert not torch.equal(net(x, t), net(x, t))
+    net.eval()
+    assert torch.equal(net(x, t), net(x, t))

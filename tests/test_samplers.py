@@ -6,7 +6,7 @@ from pathlib import Path
 import mixture
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from faraway import NoFloat64
 
 from diffusion101 import guidance, samplers, schedules
 from diffusion101.core.process import Denoised, from_eps
@@ -87,17 +87,6 @@ def test_the_caller_keeps_its_gradients(sampler):
         assert torch.is_grad_enabled() and not step.x.requires_grad
 
 
-class Refusing(TorchDispatchMode):
-    """Like a device without float64 that is far away: a float64 tensor on it, or a value read from it, is an error."""
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(tensor, torch.Tensor) and tensor.device.type == "meta":
-                assert tensor.dtype != torch.float64, f"{function} made a float64 tensor on the device"
-        return out
-
-
 @pytest.mark.parametrize("sampler", samplers.SAMPLERS)
 def test_no_float64_on_the_device_and_no_waiting_for_it(sampler):
     """mps knows no float64, and CUDA waits whenever a value is read; a meta tensor has no value to read."""
@@ -107,7 +96,7 @@ def test_no_float64_on_the_device_and_no_waiting_for_it(sampler):
         assert t.device == x.device and t.dtype == torch.int64
         return from_eps(0.1 * x, x, t, s)
 
-    with Refusing():
+    with NoFloat64():
         steps = list(samplers.SAMPLERS[sampler](guidance.clip(denoise, s), x, s, steps=5))
     assert steps[-1].x.device.type == "meta" and steps[-1].x.dtype == torch.float32
 
