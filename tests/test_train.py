@@ -1,62 +1,149 @@
-import json
-import signal
+"""The training loop: what it shows, what it averages, what it keeps; and that what a recipe asks for takes effect."""
+
 from dataclasses import replace
 
 import pytest
 import torch
 
-from diffusion101 import checkpoint, runs
-from diffusion101.train import Run, drop_labels, has_bf16, learning_rate, train
+from diffusion101 import checkpoint, lora
+from diffusion101.data import handwriting
+from diffusion101.data.numbers import Numbers
+from diffusion101.networks import Labels, Tokens, UNet
+from diffusion101.training import tasks
+from diffusion101.training.fit import fit
+from diffusion101.training.loop import OPTIMIZERS, Run, has_bf16, learning_rate, train
+from diffusion101.training.muon import Muon
 
 
 def weights(module):
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
+def build(recipe):
+    return tasks.task(recipe).build()
+
+
+def but(recipe, **changes):
+    """The recipe with fields of its training, or of its network, replaced."""
+    network = {key: changes.pop(key) for key in ("condition", "dropout") if key in changes}
+    model = replace(recipe.model, network=replace(recipe.model.network, **network))
+    return replace(recipe, model=model, train=replace(recipe.train, **changes))
+
+
+@pytest.fixture
+def here(monkeypatch, pictures):
+    """Every task finds the small data set."""
+    monkeypatch.setattr("diffusion101.training.tasks.load", lambda *a, **k: pictures)
+    return pictures
+
+
 def test_loss_falls(tiny, pictures):
-    tiny = replace(tiny, images=60 * 32, batch=32, lr=0.003)
-    losses = [step.loss for step in train(runs.build(tiny), pictures, tiny)]
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    tiny = replace(but(tiny, batch=16, lr=0.005), total=40 * 16)
+    losses = [step.loss for step in train(build(tiny), pictures, tiny)]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-def test_resumed_equals_uninterrupted(tiny, pictures, tmp_path):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_resumed_equals_uninterrupted(tiny, pictures, tmp_path, optimizer):
     """Bit for bit, dropout and label dropout included, through a file."""
-    tiny = replace(tiny, milestone="M5", label_dropout=0.5, network=tiny.network | {"dropout": 0.3})
-    straight = runs.build(tiny)
+    tiny = but(tiny, condition=Labels(10), dropout=0.3, drop=0.5, optimizer=optimizer)
+    straight = build(tiny)
     *_, end = train(straight, pictures, tiny)
-    run = Run(runs.build(tiny), tiny)
-    steps = train(run.denoiser, pictures, tiny, run)
+    run = Run(build(tiny), tiny)
+    steps = train(run.model, pictures, tiny, run)
     for _ in range(3):
         next(steps)
     torch.save(run.state_dict(), tmp_path / "state.pt")
     torch.manual_seed(99)  # whatever happens in between
-    other = Run(runs.build(tiny), tiny)
+    other = Run(build(tiny), tiny)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    *_, again = train(other.denoiser, pictures, tiny, other)
+    *_, again = train(other.model, pictures, tiny, other)
     assert again.step == end.step == 6 and again.loss == end.loss
-    assert torch.equal(weights(other.denoiser), weights(straight))
+    assert torch.equal(weights(other.model), weights(straight))
     assert torch.equal(weights(again.run.ema), weights(end.run.ema))
 
 
 def test_seeded(tiny, pictures):
-    a, b, c = (runs.build(replace(tiny, seed=seed)) for seed in (1, 1, 2))
+    a, b, c = (build(but(tiny, seed=seed)) for seed in (1, 1, 2))
     for model, seed in ((a, 1), (b, 1), (c, 2)):
-        list(train(model, pictures, replace(tiny, seed=seed)))
+        list(train(model, pictures, but(tiny, seed=seed)))
     assert torch.equal(weights(a), weights(b)) and not torch.equal(weights(a), weights(c))
 
 
+class Spy(torch.nn.Module):
+    """Notes what the loop shows it; its loss has a gradient of zero everywhere."""
+
+    def __init__(self, condition=None):
+        super().__init__()
+        self.condition, self.shown = condition, []
+        self.matrix = torch.nn.Parameter(torch.full((4, 4), 2.0))
+        self.bias = torch.nn.Parameter(torch.full((4,), 2.0))
+
+    def loss(self, x0, cond, generator):
+        self.shown.append((x0, cond, self.training))
+        return 0 * (self.matrix.sum() + self.bias.sum())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("condition", [Labels(10), Tokens(10, 2)], ids=repr)
+def test_labels_are_dropped_at_the_recipes_rate(tiny, pictures, rate, condition):
+    recipe, model = but(tiny, drop=rate, batch=50), Spy(condition)
+    list(train(model, pictures, replace(recipe, total=60 * 50)))
+    shown = torch.cat([cond for _, cond, _ in model.shown]).view(3000, -1)
+    labels = torch.cat([pictures.batch(step, 50, recipe.train.seed)[1] for step in range(60)])
+    empty = (shown == 10).all(1)
+    assert abs(empty.float().mean().item() - rate) <= 4 * (rate * (1 - rate) / 3000) ** 0.5  # four deviations
+    assert torch.equal(shown[~empty, 0], labels[~empty]), "the others are told as they are"
+
+
+def test_the_loop_shows_each_batch_once_in_training_mode(tiny, pictures):
+    model = Spy()
+    model.eval()
+    rows = list(train(model, pictures, but(tiny, seed=5)))
+    assert [row.step for row in rows] == list(range(1, 7)) and [row.images for row in rows] == list(range(8, 56, 8))
+    for step, (x0, cond, training) in enumerate(model.shown):
+        want, labels = pictures.batch(step, 8, seed=5)
+        assert torch.equal(x0, want) and torch.equal(cond, labels) and training
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weight_decay_shrinks_what_has_no_gradient(tiny, pictures, optimizer):
+    recipe = but(tiny, weight_decay=0.5, lr=0.1, decay=False, warmup=0.0, optimizer=optimizer)
+    model = Spy()
+    list(train(model, pictures, recipe))
+    torch.testing.assert_close(model.matrix.data, torch.full((4, 4), 2 * (1 - 0.1 * 0.5) ** 6))
+    assert (model.bias < 1.9).all(), "at its own rate"
+    still = Spy()
+    list(train(still, pictures, but(recipe, weight_decay=0.0)))
+    assert (weights(still) == 2).all()
+
+
 def test_ema_by_hand(tiny, pictures):
-    model = runs.build(tiny)
+    tiny = but(tiny, ema=0.3)  # (1 + n) / (10 + n) passes 0.3 at the fourth step
+    model = build(tiny)
     expected = None
     for n, step in enumerate(train(model, pictures, tiny)):
-        d = min(tiny.ema, (1 + n) / (10 + n))
+        d = min(0.3, (1 + n) / (10 + n))
         expected = weights(model) if expected is None else d * expected + (1 - d) * weights(model)
     torch.testing.assert_close(weights(step.run.ema.module), expected)
     assert not torch.equal(expected, weights(model))
 
 
+def test_what_is_written_is_the_average(tiny, here, tmp_path, monkeypatch):
+    """The weight file holds run.ema, to half precision, and not the last step's weights."""
+    monkeypatch.setattr(tasks.DenoiserTask, "preview", lambda self, model: None)
+    tiny = replace(but(tiny, lr=0.02), score=replace(tiny.score, samples=0))
+    about = fit(tiny, tmp_path / "run")
+    _, state = checkpoint.read(tmp_path / "run" / "model.safetensors", "denoiser")
+    *_, end = train(build(tiny), here, tiny)
+    average, last = (m.network.state_dict() for m in (end.run.ema.module, end.run.model))
+    assert all(torch.equal(state[key], average[key].half().float()) for key in average)
+    assert any(not torch.equal(average[key].half(), last[key].half()) for key in last)
+    assert about["images"] == 48 and about["parameters"] == sum(p.numel() for p in end.run.model.parameters())
+
+
 def test_ema_leaves_buffers_alone(tiny, pictures):
-    model = runs.build(tiny)
+    model = build(tiny)
     model.register_buffer("counter", torch.tensor(0))
     steps = train(model, pictures, tiny)
     for n in range(3):
@@ -66,31 +153,62 @@ def test_ema_leaves_buffers_alone(tiny, pictures):
 
 
 def test_learning_rate(tiny):
-    r = replace(tiny, images=8000, warmup=0.1, lr=1.0)
-    rates = [learning_rate(r, step) for step in range(1000)]
+    how = replace(tiny.train, warmup=0.1, lr=1.0)
+    rates = [learning_rate(how, 1000, step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01) and rates[99] == rates[100] == 1.0 and rates[-1] < 1e-4
     assert rates[550] == pytest.approx(0.5, abs=0.01)
-    assert learning_rate(replace(r, decay=False), 999) == 1.0
+    assert learning_rate(replace(how, decay=False), 1000, 999) == 1.0
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_follows_the_rate(tiny, pictures, optimizer):
+    """Each keeps its share of the rate, whatever the step; the first has all of it."""
+    tiny, shares = but(tiny, optimizer=optimizer), []
+    for step in train(build(tiny), pictures, tiny):
+        assert step.lr == learning_rate(tiny.train, 6, step.step - 1)
+        shares.append([round(o.param_groups[0]["lr"] / step.lr, 6) for o in step.run.optimizers])
+    assert shares == [shares[0]] * 6 and shares[0][0] == 1 and min(shares[0]) > 0.1
 
 
 def test_gradients_are_clipped(tiny, pictures):
-    model = runs.build(replace(tiny, clip=1e-3))
-    for step in train(model, pictures, replace(tiny, clip=1e-3)):
+    model = build(tiny)
+    for step in train(model, pictures, but(tiny, clip=1e-3)):
         total = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
         assert step.grad_norm > 1e-3 and total <= 1.01e-3
 
 
-def test_drop_labels():
-    labels, g = torch.arange(10).repeat(500), torch.Generator().manual_seed(0)
-    dropped = drop_labels(labels, 10, 0.1, g)
-    assert (dropped == 10).float().mean().item() == pytest.approx(0.1, abs=0.02)
-    assert torch.equal(dropped[dropped != 10], labels[dropped != 10])
-    tokens = drop_labels(labels.view(-1, 2), 10, 0.5, g)
-    assert torch.equal(tokens[:, 0] == 10, tokens[:, 1] == 10), "a prompt is dropped whole"
+def test_who_is_trained_by_what():
+    """Muon: the weights inside the network. AdamW: tables, biases, norms, and the first and last layer."""
+    model = build_m6()
+    names = {id(p): name for name, p in model.named_parameters()}
+    inside, rest = OPTIMIZERS["muon"](model, 1e-3, 0.0)
+    by_muon, by_adamw = ({names[id(p)] for group in o.param_groups for p in group["params"]} for o in (inside, rest))
+    assert isinstance(inside, Muon) and isinstance(rest, torch.optim.AdamW)
+    assert not by_muon & by_adamw and by_muon | by_adamw == set(names.values())
+    for name in by_adamw:
+        flat = model.get_parameter(name).ndim == 1
+        assert flat or name.startswith(("conv_in.", "conv_out.", "condition.")), f"{name} is inside"
+    assert {"conv_in.weight", "conv_out.weight", "condition.what.weight", "condition.where.weight"} <= by_adamw
+    assert any("to_q" in name for name in by_muon) and any(".hear.0" in name for name in by_muon)
+    [everything] = OPTIMIZERS["adamw"](model, 1e-3, 0.0)
+    assert len(everything.param_groups[0]["params"]) == len(names)
+
+
+def build_m6() -> UNet:
+    from diffusion101.milestones import M6
+
+    return UNet(M6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_only_adapters_of_a_wrapped_model_are_trained(optimizer):
+    model = lora.wrap(build_m6(), rank=2)
+    trained = {id(p) for o in OPTIMIZERS[optimizer](model, 1e-3, 0.1) for g in o.param_groups for p in g["params"]}
+    assert trained == {id(p) for name, p in model.named_parameters() if ".adapters." in name}
 
 
 def test_a_loss_that_is_no_number_stops(tiny, pictures):
-    model = runs.build(tiny)
+    model = build(tiny)
     with torch.no_grad():
         model.network.conv_in.weight.fill_(torch.nan)
     with pytest.raises(ValueError, match="loss is nan at step 1: lower the learning rate"):
@@ -99,77 +217,44 @@ def test_a_loss_that_is_no_number_stops(tiny, pictures):
 
 @pytest.mark.parametrize("amp", [True, False])
 def test_amp_keeps_float32_weights(tiny, pictures, amp):
-    model = runs.build(replace(tiny, amp=amp))
-    *_, step = train(model, pictures, replace(tiny, amp=amp))
+    model = build(but(tiny, amp=amp))
+    *_, step = train(model, pictures, but(tiny, amp=amp))
     assert weights(model).dtype == torch.float32 and isinstance(has_bf16(torch.device("cpu")), bool)
 
 
-def interrupt_at(stop):
-    def progress(steps, total, done):
-        for step in steps:
-            yield step
-            if step.step == stop:
-                signal.raise_signal(signal.SIGINT)
-
-    return progress
+# What a recipe asks for takes effect: the tasks.
 
 
-def test_a_run_folder_interrupted_and_resumed(tiny, tmp_path, monkeypatch, pictures):
-    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
-    a, b = tmp_path / "a", tmp_path / "b"
-    about = runs.fit(tiny, a)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        runs.fit(tiny, b, progress=interrupt_at(3))
-    assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(ValueError, match="add --resume"):
-        runs.fit(tiny, b)
-    with pytest.raises(ValueError, match="its lr was 0.001, now it is 0.1"):
-        runs.fit(replace(tiny, lr=0.1), b, resume=True)
-    with (b / "metrics.jsonl").open("a") as file:  # rows of steps lost in a crash
-        file.write('{"step": 5, "loss": 7}\n')
-    runs.fit(tiny, b, resume=True)
-    assert (a / "metrics.jsonl").read_text() == (b / "metrics.jsonl").read_text()
-    left, right = (checkpoint.read(folder / "model.safetensors")[1] for folder in (a, b))
-    assert all(torch.equal(left[key], right[key]) for key in left)
-    names = {"recipe.yaml", "version.txt", "metrics.jsonl", "state.pt", "model.safetensors", "samples"}
-    assert names <= {path.name for path in b.iterdir()}
-    assert list(b.glob("events*")) and (b / "samples" / "step-000006.png").stat().st_size > 100
-    rows = [json.loads(row) for row in (b / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, 7)) and rows[-1]["images"] == 48
-    assert about["scores"]["samples"] == 10 and about["images"] == 48 and about["data"] == "strokes"
+def test_a_warm_start_is_used(tiny):
+    """Every tensor of the file is in the new model, bit for bit; only new modules have values of their own."""
+    _, state = checkpoint.read("03-scales", "denoiser")
+    network = build(replace(tiny, model=replace(tiny.model, network=None, milestone="M5", start="03-scales"))).network
+    own = network.state_dict()
+    assert all(torch.equal(own[key], state[key]) for key in state)
+    assert {key.split(".")[0] for key in own.keys() - state.keys()} == {"condition", "body"}
+    fresh = build(replace(tiny, model=replace(tiny.model, network=None, milestone="M5"))).network.state_dict()
+    assert any(not torch.equal(fresh[key], state[key]) for key in state)
 
 
-def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(tiny, tmp_path, monkeypatch, pictures):
-    """Cut between the weights' update and the average's, the state would not be one that an unbroken run passes."""
-    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
-    runs.fit(tiny, tmp_path / "whole")
-    real, calls = torch.optim.AdamW.step, []
-
-    def step_then_signal(self, *args, **kwargs):
-        calls.append(real(self, *args, **kwargs))
-        if len(calls) == 3:
-            signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(torch.optim.AdamW, "step", step_then_signal)
-        runs.fit(tiny, tmp_path / "cut")
-    assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == 3
-    runs.fit(tiny, tmp_path / "cut", resume=True)
-    a, b = (checkpoint.read(tmp_path / name / "model.safetensors")[1] for name in ("whole", "cut"))
-    assert all(torch.equal(a[key], b[key]) for key in a)
-    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "cut" / "metrics.jsonl").read_text()
+@pytest.mark.parametrize("kind", handwriting.HANDWRITINGS)
+def test_another_handwriting_is_trained_on(tiny, here, kind):
+    job = tasks.task(replace(tiny, data=replace(tiny.data, handwriting=kind, shots=30)))
+    shown, wanted = job.images("train"), handwriting.write(here, kind, 30)
+    assert torch.equal(shown.images, wanted.images) and len(shown) <= 30
+    assert torch.equal(job.stream(shown).batch(0, 8)[0], shown.batch(0, 8)[0])
+    plain = tasks.task(tiny).images("train")
+    assert plain is here
 
 
-def test_a_run_that_kept_nothing_starts_again(tiny, tmp_path, monkeypatch, pictures):
-    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
-    (tmp_path / "recipe.yaml").write_text("left by a run that was stopped before its first state\n")
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
-    runs.fit(tiny, tmp_path)
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 6
+def test_hidden_numbers_are_streamed(tiny, here):
+    job = tasks.task(replace(tiny, data=replace(tiny.data, hidden=50)))
+    assert job.stream(here) == Numbers(here, 50) and tasks.task(tiny).stream(here) is here
 
 
-def test_resume_needs_a_run(tiny, tmp_path):
-    with pytest.raises(ValueError, match="holds no run to resume"):
-        runs.fit(tiny, tmp_path / "none", resume=True)
-    assert not (tmp_path / "none").exists()
+def test_the_network_and_its_loss_are_the_recipes(tiny):
+    schedule = {"kind": "cosine", "T": 30}
+    process = replace(tiny.process, predict="x0", loss="huber", weight="min-snr-5", schedule=schedule)
+    model = build(replace(but(tiny, dropout=0.4), process=process))
+    assert (model.predict, model.loss_name, model.weight, model.schedule.T) == ("x0", "huber", "min-snr-5", 30)
+    dropouts = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    assert dropouts and set(dropouts) == {0.4} and model.schedule.spec["kind"] == "cosine"
