@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,11 +17,26 @@ from torch import Tensor, nn
 from . import lora
 from .core import schedules
 from .core.denoiser import Denoiser
+from .core.process import PREDICTIONS
 from .networks import UNet, UNetConfig
+from .reading import STRICT
 from .reading import read as parse
 
 _HERE = Path(__file__).parent
 FOLDER = next(f for f in (_HERE / "weights", _HERE.parent / "assets" / "checkpoints") if f.is_dir())  # wheel, clone
+PART = ".part"  # the end of the names of files that are being written
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a denoiser's metadata must say to build it again."""
+
+    network: UNetConfig
+    schedule: dict[str, Any]
+    predict: Literal[tuple(PREDICTIONS)]
+
+    __pydantic_config__ = STRICT
 
 
 def names() -> list[str]:
@@ -29,10 +45,13 @@ def names() -> list[str]:
 
 def whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Call write on a file beside path, then rename: path never holds half a file. ValueError if it cannot be."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{secrets.token_hex(8)}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode  # safetensors would make it private
         write(beside)
+        beside.chmod(mode)
         beside.replace(path)
     except (OSError, SafetensorError, RuntimeError) as error:
         words = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
@@ -60,13 +79,15 @@ def read(name: str | Path, kind: str) -> tuple[dict, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["diffusion101"])
-            state = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+            found = about.get("kind") if isinstance(about, dict) else None
+            mine = found == kind
+            state = {key: file.get_tensor(key) for key in file.keys()} if mine else {}
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path.name} is damaged or not a diffusion101 weight file ({error})") from None
-    found = about.get("kind") if isinstance(about, dict) else None
-    if found != kind:
-        raise ValueError(f"{path.name} is a {found if isinstance(found, str) else 'file of unknown kind'}, not a {kind}")
-    bad = [key for key, value in state.items() if not (value.is_floating_point() and value.isfinite().all())]
+    if not mine:
+        what = found[:50] if isinstance(found, str) else "file of unknown kind"
+        raise ValueError(f"{path.name} is a {what}, not a {kind}")
+    bad = [key for key, value in state.items() if not (value.dtype in FLOATS and value.isfinite().all())]
     if bad:
         raise ValueError(f"{path.name} is damaged: {bad[0]} holds values that are not finite numbers")
     about["fingerprint"] = _fingerprint(state)
@@ -104,27 +125,30 @@ def fits(module: nn.Module, state: dict[str, Tensor], name: str | Path) -> None:
 def load(name: str | Path, device: str | torch.device = "cpu") -> Denoiser:
     """A pretrained Denoiser in eval mode, by name (`names()`) or by path; .about holds its metadata."""
     about, state = read(name, "denoiser")
-    config = parse(UNetConfig, about.get("network"), f"{name}: network")
-    schedule = about.get("schedule")
-    if not isinstance(schedule, dict):
-        raise ValueError(f"{name}: schedule is {schedule!r}; it must be a table of options")
-    with torch.device("meta"):  # so that a huge config costs nothing before its weights are known to be there
-        fits(UNet(config), state, name)
-    denoiser = Denoiser(UNet(config), schedules.make(**schedule), about.get("predict"))
+    what = parse(Description, {key: about[key] for key in Description.__annotations__ if key in about}, str(name))
+    if len(state) < sum(16 * level.blocks for level in what.network.levels):  # eight tensors a block, down and up
+        raise ValueError(f"{name} does not fit: its {len(state)} tensors are too few for its network")
+    with torch.device("meta"):  # so that wide layers cost nothing before their weights are known to be there
+        fits(UNet(what.network), state, name)
+    denoiser = Denoiser(UNet(what.network), schedules.make(**what.schedule), what.predict)
     denoiser.network.load_state_dict(state)
     denoiser.about = about
     return denoiser.to(device).eval()
 
 
-def load_lora(denoiser: Denoiser, name: str | Path, scale: float = 1.0, merge: bool = False) -> Denoiser:
-    """Put a LoRA file on a model, in place, at `scale` times the trained strength; merge melts it into the weights."""
+def load_lora(denoiser: Denoiser, name: str | Path, strength: float = 1.0, merge: bool = False) -> Denoiser:
+    """Put a LoRA file on a model, in place; strength: 0 is the base, 1 what was trained. merge melts it in.
+
+    denoiser.about["adapter"] holds the file's metadata.
+    """
     about, state = read(name, "lora")
-    base = about.get("base")
-    theirs = base.get("fingerprint") if isinstance(base, dict) else None
+    base = about.get("base") if isinstance(about.get("base"), dict) else {}
+    theirs = base.get("fingerprint")
     if theirs != denoiser.about.get("fingerprint", theirs):
-        raise ValueError(f"{name} is an adapter for {base.get('name') if base else 'another model'}, not for this one")
+        raise ValueError(f"{name} is an adapter for {base.get('name', 'another model')}, not for this one")
     lora.load(denoiser.network, state)
-    lora.scale(denoiser.network, scale)
+    lora.scale(denoiser.network, strength)
+    denoiser.about = denoiser.about | {"adapter": about}
     if merge:
         lora.merge(denoiser.network)
     return denoiser.eval()

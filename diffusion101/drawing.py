@@ -1,6 +1,7 @@
 """From a request to pictures: the one way that the command line, the notebooks, previews and scores all take."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from .core.denoiser import Denoiser
 from .core.process import Denoised
 from .core.samplers import SAMPLERS, Step
 
-MOST_AT_ONCE = 100  # pictures in one network call: beyond that memory grows and a CPU gets no faster
+PIXELS_AT_ONCE = 100 * 28 * 28  # in one network call: beyond that memory grows and a CPU gets no faster
+LARGEST = 2**20, 2**26  # pixels of one picture, and of all that are asked for at once
 
 
 @dataclass(frozen=True)
@@ -44,21 +46,32 @@ class Request:
             raise ValueError(f"unknown sampler {self.sampler!r}; there are {', '.join(SAMPLERS)}")
         if not math.isfinite(self.guidance):
             raise ValueError(f"the guidance is {self.guidance}; it must be a finite number")
-        if len(self) < 1:
-            raise ValueError(f"the count of pictures is {len(self)}; it must be at least 1")
-        if min(self.size) < 1:
-            raise ValueError(f"the size is {self.size[0]} x {self.size[1]}; both sides must be at least 1")
+        count, height, width = self.shape
+        if count < 1:
+            raise ValueError(f"the count of pictures is {count}; it must be at least 1")
+        if min(height, width) < 1:
+            raise ValueError(f"the size is {height} x {width}; both sides must be at least 1")
+        if height * width > LARGEST[0] or count * height * width > LARGEST[1]:
+            most = f"{LARGEST[0]:,} pixels a picture and {LARGEST[1]:,} in all is the most"
+            raise ValueError(f"{count:,} pictures of {height} x {width} are too much: {most}")
+        if self.cond is not None and len(self.cond) != count:
+            raise ValueError(f"the noise is for {count} pictures, the condition for {len(self.cond)}")
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"the seed is {self.seed}; it must fit into 64 bits")
 
-    def __len__(self) -> int:
-        return self.count if self.cond is None else len(self.cond)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """How many pictures, their height and width."""
+        if self.noise is not None:
+            return len(self.noise), *self.noise.shape[-2:]
+        return self.count if self.cond is None else len(self.cond), *self.size
 
     def start(self, model: Denoiser, generator: torch.Generator) -> Tensor:
         """The first noise (B, C, H, W), on the CPU, so that a seed means the same picture everywhere."""
         if self.noise is not None:
             return self.noise
-        return torch.randn(len(self), model.network.config.channels, *self.size, generator=generator)
+        count, *size = self.shape
+        return torch.randn(count, model.network.config.channels, *size, generator=generator)
 
     def calls(self, model: Denoiser) -> int:
         """Pictures that go through the network for one step of one picture: 2 where guidance compares."""
@@ -68,8 +81,8 @@ class Request:
 def draw(model: Denoiser, request: Request) -> Iterator[Step]:
     """The steps from noise to pictures; the last one's x is what was asked for.
 
-    ValueError at once if the model cannot draw what is requested. At most MOST_AT_ONCE pictures go through the network
-    at a time, whatever the request.
+    ValueError at once if the model cannot draw what is requested. At most PIXELS_AT_ONCE go through the network at a
+    time, whatever the request.
     """
     if request.cond is not None and model.condition is None:
         raise ValueError("this model takes no condition: it draws whatever comes")
@@ -78,7 +91,7 @@ def draw(model: Denoiser, request: Request) -> Iterator[Step]:
     device = next(model.parameters()).device
     noise = request.start(model, generator).to(device)
     model.network.check(noise[:1])
-    inner = in_parts(model, MOST_AT_ONCE)
+    inner = in_parts(model, at_once(request))
     denoise = inner if request.cond is None else guidance.guide(inner, request.cond.to(device), request.guidance)
     if request.clip:
         denoise = guidance.clip(denoise, model.schedule)
@@ -91,6 +104,27 @@ def pictures(model: Denoiser, request: Request, progress: Callable = lambda step
     for step in progress(draw(model, request), total=request.steps):
         pass
     return step.x.clamp(-1, 1)
+
+
+def at_once(request: Request) -> int:
+    """How many pictures go through the network in one call."""
+    _, height, width = request.shape
+    return max(1, PIXELS_AT_ONCE // (height * width))
+
+
+@torch.no_grad()
+def seconds(model: Denoiser, request: Request) -> float:
+    """About how long it will take to draw this, from one timed network call."""
+    count, *size = request.shape
+    every = request.calls(model) * count  # pictures through the network in each step
+    few = min(every, at_once(request))
+    device = next(model.parameters()).device
+    x = torch.zeros(few, model.network.config.channels, *size, device=device)
+    t = torch.ones(few, dtype=torch.int64, device=device)
+    for _ in range(2):  # the first warms up
+        began = time.perf_counter()
+        model(x, t).x0.sum().item()  # waits for the device
+    return (time.perf_counter() - began) * request.steps * every / few
 
 
 class in_parts:

@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021): a frozen layer W plus alpha / rank · B A, where A and B are thin and only they learn.
+"""Low-rank adapters (Hu et al. 2021): a frozen layer W plus alpha / rank · B A; A and B are thin, and only they learn.
 
 A starts random and B at zero, so a fresh adapter changes nothing. For a convolution A is one with few outputs and B a
 1x1 convolution. Several adapters, told apart by name, can sit on one model and be mixed by their strengths.
@@ -155,6 +155,9 @@ def state(model: nn.Module, name: str = "default") -> dict[str, Tensor]:
 def load(model: nn.Module, tensors: dict[str, Tensor], name: str = "default") -> nn.Module:
     """Put an adapter's tensors on a model, in place; ValueError names the first layer that does not fit."""
     plan, plain = {}, plain_layers(model)
+    strange = [key for key in tensors if key.rsplit(".", 1)[-1] not in ("down", "up", "alpha")]
+    if strange:
+        raise ValueError(f"this adapter is damaged: nobody knows what {strange[0]} is")
     for path in sorted({key.rsplit(".", 1)[0] for key in tensors}):
         missing = [part for part in ("down", "up", "alpha") if f"{path}.{part}" not in tensors]
         if missing:
@@ -164,8 +167,10 @@ def load(model: nn.Module, tensors: dict[str, Tensor], name: str = "default") ->
         down, up, alpha = (tensors[f"{path}.{part}"] for part in ("down", "up", "alpha"))
         ours = tuple(plain[path].weight.shape)
         theirs = (*up.shape[:1], *down.shape[1:])
-        if theirs != ours or up.shape[1:2] != down.shape[:1] or alpha.numel() != 1:
+        if theirs != ours:
             raise ValueError(f"this adapter was made for another model: its {path} is {theirs}, here it is {ours}")
+        if up.numel() != ours[0] * len(down) or len(down) < 1 or alpha.numel() != 1 or not alpha.isfinite():
+            raise ValueError(f"this adapter is damaged: the tensors of {path} do not belong together")
         plan[path] = (down, up, alpha.item())
     if not plan:
         raise ValueError("this adapter is empty")

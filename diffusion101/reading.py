@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 T = TypeVar("T")
 
 
@@ -13,10 +13,10 @@ def read(cls: type[T], values: Any, what: str) -> T:
     """`values` as a `cls`; ValueError tells in one sentence all that is wrong, by its path."""
     try:
         return TypeAdapter(cls).validate_json(json.dumps(values))
-    except (TypeError, ValueError) as error:  # ValidationError is a ValueError; json refuses dates and the like
-        if not isinstance(error, ValidationError):
-            raise ValueError(f"{what}: {error}") from None
+    except ValidationError as error:
         raise ValueError(f"{what}: " + "; ".join(dict.fromkeys(map(_sentence, error.errors())))) from None
+    except (TypeError, ValueError, RecursionError) as error:  # json refuses dates and the like
+        raise ValueError(f"{what}: {error}") from None
 
 
 def _sentence(error: dict) -> str:

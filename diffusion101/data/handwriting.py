@@ -30,7 +30,7 @@ HANDWRITINGS = {"outline": outline, "heavy": thicken, "slant": slant}
 
 
 def write(digits: Images, handwriting: str, count: int = 300, seed: int = 0) -> Images:
-    """A few digits of a data set in another handwriting, "outline", "heavy" or "slant", every digit about equally often."""
+    """A few digits of a data set in another handwriting (HANDWRITINGS), every digit about equally often."""
     if handwriting not in HANDWRITINGS:
         raise ValueError(f"unknown handwriting {handwriting!r}; there are {', '.join(HANDWRITINGS)}")
     if not 10 <= count <= len(digits):

@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from safetensors import SafetensorError
@@ -46,18 +47,14 @@ class Images:
         """
         n = len(self)
         places = torch.arange(step * size, (step + 1) * size)
-        orders = {e: self._order(seed, e) for e in range(int(places[0]) // n, int(places[-1]) // n + 1)}
+        orders = {e: _order(n, seed, e) for e in range(int(places[0]) // n, int(places[-1]) // n + 1)}
         index = torch.cat([orders[e][places[places // n == e] % n] for e in orders]).to(self.images.device)
         return self.pictures(index), self.labels[index]
 
-    def _order(self, seed: int, epoch: int) -> Tensor:
-        if _orders.get("key") != (len(self), seed, epoch):
-            g = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-            _orders.update(key=(len(self), seed, epoch), order=torch.randperm(len(self), generator=g))
-        return _orders["order"]
 
-
-_orders: dict = {}  # the permutation of the current epoch
+@lru_cache(maxsize=8)
+def _order(n: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
 
 
 def folder() -> Path:
@@ -86,25 +83,29 @@ def load(name: str = "mnist", split: str = "train", size: int = 28, stand_in: bo
     else:
         try:
             images, labels = _make(name, split)
-        except (OSError, RuntimeError, URLError):
+        except (OSError, RuntimeError, ValueError, AssertionError):  # torchvision: no network, or a file cut short
+            if cached.exists():
+                raise ValueError(f"{cached} is damaged, and {SOURCES[name]} cannot be had to make it again") from None
             if name != "mnist" or not stand_in:
                 raise ValueError(f"{SOURCES[name]} is neither in {folder()} nor can it be downloaded") from None
-            return load("synthetic", split, size)
+            found = load("synthetic", split, size)
+            return replace(found, sentence=found.sentence[:-1] + " (MNIST could not be had).")
         _keep(cached, images, labels)
-    kind = f"real {SOURCES[name]} pictures" if name in SOURCES else "digits drawn on the spot (MNIST could not be had)"
+    kind = f"real {SOURCES[name]} pictures" if name in SOURCES else "digits drawn on the spot"
     sentence = f"This notebook uses {len(images):,} {kind}."
     return Images(name, _resize(images, size), labels, sentence)
 
 
 def _cached(path: Path) -> tuple[Tensor, Tensor] | None:
-    """The cache's pictures and labels; None if there is none, or if it was cut short and has to be made again."""
+    """The cache's pictures and labels; None if there is none, or if it is damaged and has to be made again."""
     try:
         found = load_file(path)
         images, labels = found["images"], found["labels"]
     except (OSError, SafetensorError, KeyError):
         return None
-    whole = images.ndim == 4 and images.dtype == torch.uint8 and len(images) == len(labels) > 0
-    return (images, labels) if whole else None
+    types = (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+    shapes = images.shape[1:] == (1, 28, 28) and labels.shape == images.shape[:1] and len(labels) > 0
+    return (images, labels) if types and shapes and 0 <= labels.min() and labels.max() <= 9 else None
 
 
 def _make(name: str, split: str) -> tuple[Tensor, Tensor]:
@@ -129,13 +130,14 @@ def _keep(path: Path, images: Tensor, labels: Tensor) -> None:
     root = folder()
     if root.exists() and not root.stat().st_mode & 0o222:  # asked of the mode: root may write anywhere
         return
-    beside = path.with_suffix(f".{os.getpid()}")
+    beside = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"images": images.contiguous(), "labels": labels}, beside)
         beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
+    except (OSError, SafetensorError):  # safetensors' own word for a full disk
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

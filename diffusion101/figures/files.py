@@ -1,16 +1,15 @@
 """Tensors as picture files."""
 
-import os
+import tempfile
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..checkpoint import whole
 from .tiling import tile
 
-TYPES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+TYPES = {".png": 2**31 - 1, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # and their longest side
 
 
 def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
@@ -21,20 +20,30 @@ def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def check_output(path: Path) -> None:
-    """ValueError unless a picture can be written there; asked before the work that makes the picture."""
-    if path.suffix.lower() not in TYPES:
+def check_output(path: Path, shape: tuple[int, int, int] = (1, 1, 1), columns: int = 10, scale: int = 2) -> None:
+    """ValueError unless N pictures of H x W, shape (N, H, W), can be written there as a grid; asked before any work."""
+    most = TYPES.get(path.suffix.lower())
+    if most is None:
         raise ValueError(f"cannot write {str(path)!r}: the type must be one of {', '.join(TYPES)}")
+    count, height, width = shape
+    sides = min(columns, count) * width * scale, -(-count // columns) * height * scale
+    if max(sides) > most:
+        raise ValueError(f"cannot write {str(path)!r}: {sides[0]} x {sides[1]} pixels are too many for {path.suffix}")
     check_writable(path)
 
 
 def check_writable(path: Path) -> None:
     """ValueError unless a file can be put there, its missing folders included."""
-    if path.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}: it is a folder")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ValueError(f"cannot write {str(path)!r}: {above} is not a folder that can be written to")
+    try:
+        if path.is_dir():
+            raise ValueError(f"cannot write {str(path)!r}: it is a folder")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:  # a name that is too long
+        raise ValueError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    try:
+        tempfile.TemporaryFile(dir=above).close()
+    except OSError as error:
+        raise ValueError(f"cannot write {str(path)!r}: {above} cannot be written to ({error.strerror})") from None
 
 
 def save(frames: list[Tensor], path: Path, columns: int = 10, scale: int = 2) -> None:

@@ -23,6 +23,10 @@ class Condition:
         """n conditions that say nothing: what guidance compares with, what `drop` puts in."""
         raise NotImplementedError
 
+    def places(self, words: Sequence[str]) -> int:
+        """How many pictures wide the answer to these words is."""
+        return 1
+
     def drop(self, cond: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
         """cond with whole rows emptied, each with this probability (label dropout; Ho & Salimans 2022, algorithm 1)."""
         dropped = torch.rand(len(cond), generator=generator, device=cond.device) < rate
@@ -100,6 +104,9 @@ class Tokens(Condition):
             for place, letter in enumerate(word):
                 row[place] = self.vocab if letter == "_" else int(letter)
         return rows
+
+    def places(self, words: Sequence[str]) -> int:
+        return max(len(word) for word in words)
 
     def fit(self, cond: Tensor) -> Tensor:
         """cond as (B, length): a label (B,) is a row of one token, and short rows are filled up with nothing."""

@@ -31,12 +31,13 @@ def fit(
     device: str | torch.device = "cpu",
     progress: Callable[[Iterator[TrainStep], int, int], Iterable[TrainStep]] = lambda steps, total, done: steps,
     scoring: Callable[..., Iterable] = lambda steps, total=0: steps,
-    say: Callable[[str], None] = lambda sentence: None,
+    say: Callable[[str], None] | None = None,
     save_every: float = SAVE_EVERY,
 ) -> dict:
     """Train a recipe in the folder `out`, write model.safetensors, score it, and write the scores into its metadata.
 
-    progress(steps, total, done) and scoring(batches) may wrap the two loops in a bar; say gets sentences for people.
+    progress(steps, total, done) and scoring(steps, total=) may wrap the loops in a bar. say gets sentences for people:
+    about the data, and how long it will take (which is measured only for it).
     Interrupted (Ctrl-C, SIGTERM) it ends the step, keeps its state and raises KeyboardInterrupt. Bad settings raise
     ValueError before anything is written. The weights are on disk before they are scored: resuming a finished run
     only scores it. Returns the file's metadata.
@@ -44,18 +45,24 @@ def fit(
     folder, job, device = Folder(Path(out)), task(recipe), torch.device(device)
     folder.check(recipe, resume)
     model = job.build().to(device)
-    images = job.images("train", stand_in=not resume)
-    if resume and images.name != folder.kept()[1]:
-        raise ValueError(f"cannot resume {out}: it was trained on {folder.kept()[1]}, here is only {images.name}")
-    if images.name != recipe.data.name:
+    images = job.images("train", folder.kept()[1] if resume else None).to(device)
+    test = job.images("test", images.name)
+    job.check(model, images, test)
+    if say and images.name != recipe.data.name:
         say(f"{recipe.data.name} could not be had: this run trains on {images.name} data instead.")
-    test = job.images("test")
     run = Run(model, recipe)
     with folder.locked():
+        folder.check(recipe, resume)  # again: until now another process could train here
         if resume:
             folder.restore(run)
+        if say:
+            say(_plan(job, run, images, test))
         folder.begin(recipe, images.name, resume)
-        seconds = _train(folder, job, run, job.stream(images.to(device)), progress, save_every)
+        trained = run.step == recipe.steps
+        try:
+            seconds = _train(folder, job, run, job.stream(images), progress, save_every)
+        except OSError as error:
+            raise ValueError(f"cannot write in {folder.path}: {error.strerror or error}") from error
         best = run.ema.module.eval()
         state, about = job.export(best)
         about |= {
@@ -68,12 +75,29 @@ def fit(
             "seconds": round(seconds),
             "version": version(),
         }
-        path = folder.path / "model.safetensors"
-        checkpoint.write(path, state, about)
-        if recipe.score.samples:
-            about["scores"] = job.score(best, test, scoring)
+        path, unscored = folder.weights, not recipe.score.samples
+        if unscored or not (trained and path.exists()):
             checkpoint.write(path, state, about)
+        if unscored:
+            return about
+        try:
+            about["scores"] = job.score(best, test, scoring)
+        except ValueError as error:
+            raise ValueError(f"cannot score: {error}. The weights are in {path}; --resume only scores") from error
+        checkpoint.write(path, state, about)
     return about
+
+
+def _plan(job: DenoiserTask, run: Run, images: Images, test: Images) -> str:
+    """What is left to do, and about how long it takes, scoring included."""
+    recipe, device, left = job.recipe, run.generator.device, job.recipe.steps - run.step
+    with torch.random.fork_rng():  # measuring leaves no trace in the run
+        seconds = job.seconds_to_score(run.model, test)
+        if left:
+            seconds += left * seconds_per_step(recipe, device, images)
+    some = f"{left:,} of {recipe.steps:,}" if run.step else f"{left:,}"
+    batches = f"{some} steps of {recipe.train.batch} pictures on {device}"
+    return f"{recipe.name}: {batches}, about {duration(seconds)} with scoring."
 
 
 def _train(folder: Folder, job: DenoiserTask, run: Run, shown, progress: Callable, save_every: float) -> float:
@@ -122,19 +146,29 @@ def _preview(folder: Folder, job: DenoiserTask, run: Run, writer) -> None:
         writer.add_image("samples", (tile(x.cpu()) + 1) / 2, run.step)
 
 
-def seconds_per_step(recipe: Recipe, device: str | torch.device = "cpu") -> float:
-    """Measured on a throw-away model and black pictures: two steps to warm up, two to time."""
+def seconds_per_step(recipe: Recipe, device: str | torch.device = "cpu", images: Images | None = None) -> float:
+    """Measured on a throw-away model: two steps to warm up, two to time. images: None for black pictures."""
     short, model = replace(recipe, total=4 * recipe.train.batch), task(recipe).build().to(device)
-    black = torch.zeros(recipe.train.batch, 1, recipe.data.size, recipe.data.size, dtype=torch.uint8)
-    labels = torch.arange(len(black)) % 10
-    fake = task(recipe).stream(Images("", black, labels, "").to(device))
-    times = [time.perf_counter() for _ in train(model, fake, short)]
+    if images is None:
+        black = torch.zeros(max(recipe.train.batch, 10), 1, recipe.data.size, recipe.data.size, dtype=torch.uint8)
+        images = Images("", black, torch.arange(len(black)) % 10, "").to(device)
+    times = []
+    for step in train(model, task(recipe).stream(images), short):
+        _ = step.loss  # waits for the device
+        times.append(time.perf_counter())
     return (times[3] - times[1]) / 2
+
+
+def duration(seconds: float) -> str:
+    """90 s, 5 min or 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
 def between_steps() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM wait until the step has ended: the list is no longer empty. A second one interrupts at once."""
+    """Ctrl-C and SIGTERM fill the list: whoever trains looks at it after each step. A second one interrupts at once."""
     asked: list[int] = []
     both = (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():  # Python handles signals nowhere else

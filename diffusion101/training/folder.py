@@ -1,9 +1,7 @@
 """A training run on disk: everything needed to read, judge and resume it. One process at a time."""
 
 import json
-import pickle
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,21 +20,23 @@ from .recipe import Recipe
 class Folder:
     """runs/x: run.yaml, metrics.jsonl, TensorBoard events, samples/, state.pt, model.safetensors.
 
-    run.yaml holds the recipe, the name of the data that was really used, the code's version and the seconds so far.
+    run.yaml holds the recipe, the name of the data that was really used, and the code's version.
     """
 
     def __init__(self, path: Path):
-        self.path, self.state = path, path / "state.pt"
+        self.path, self.state, self.weights = path, path / "state.pt", path / "model.safetensors"
         self.seconds = 0.0  # of all sessions before this one
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """ValueError if another process trains here; the lock of a killed process is gone with it."""
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
-        except Timeout:
+        except OSError as error:  # Timeout is one too
+            if not isinstance(error, Timeout):
+                raise ValueError(f"cannot write in {self.path}: {error.strerror}") from None
             raise ValueError(f"{self.path} is in use: another process trains in it; choose another --out") from None
         try:
             yield
@@ -48,8 +48,8 @@ class Folder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; --out must be a folder")
         if not resume:
-            if self.state.exists():
-                raise ValueError(f"{self.path} already holds a run; add --resume to go on with it, or choose another --out")
+            if self.state.exists() or self.weights.exists():
+                raise ValueError(f"{self.path} already holds a run; add --resume to go on, or choose another --out")
             return
         if not self.state.exists():
             raise ValueError(f"{self.path} holds no run to resume")
@@ -62,16 +62,17 @@ class Folder:
         path = self.path / "run.yaml"
         try:
             about = yaml.safe_load(path.read_text(encoding="utf-8"))
-            recipe, data = about["recipe"], about["data"]
-            self.seconds = float(about["seconds"])
-        except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            return read(Recipe, about["recipe"], str(path)), str(about["data"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"cannot resume: {path} is damaged ({' '.join(str(error).split())})") from None
-        return read(Recipe, recipe, str(path)), data
 
     def begin(self, recipe: Recipe, data: str, resume: bool) -> None:
-        if not resume:  # a run that stopped before its first state was kept may have left some rows
+        """Note what the run is, and clear away what a killed session left: half files, rows before any state."""
+        for half in self.path.rglob(f".*{checkpoint.PART}"):
+            half.unlink()
+        if not resume:
             (self.path / "metrics.jsonl").unlink(missing_ok=True)
-        about = {"recipe": asdict(recipe), "data": data, "version": version(), "seconds": self.seconds}
+        about = {"recipe": asdict(recipe), "data": data, "version": version()}
         text = yaml.safe_dump(json.loads(json.dumps(about)), sort_keys=False)  # tuples as lists
         checkpoint.whole(self.path / "run.yaml", lambda f: f.write_text(text, encoding="utf-8"))
 
@@ -84,26 +85,28 @@ class Folder:
         try:
             state = torch.load(self.state, weights_only=True, map_location="cpu")
             device = state["device"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError):
+        except Exception:  # unpickling somebody's bytes can raise anything
             raise ValueError(f"cannot resume: {self.state} is damaged, or not a state of ours") from None
         if device != run.generator.device.type:
             raise ValueError(f"cannot resume: {self.state} was kept on {device}; add --device {device}")
         try:
             run.load_state_dict(state)
             self.seconds = float(state["seconds"])
-        except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             words = " ".join(str(error).split())[:200]
             raise ValueError(f"cannot resume: {self.state} does not fit this recipe ({words})") from None
         log = self.path / "metrics.jsonl"
-        rows = log.read_text(encoding="utf-8").splitlines(keepends=True)[: run.step] if log.exists() else []
-        checkpoint.whole(log, lambda f: f.write_text("".join(rows), encoding="utf-8"))
+        rows = log.read_bytes().splitlines(keepends=True)[: run.step] if log.exists() else []
+        checkpoint.whole(log, lambda f: f.write_bytes(b"".join(rows)))
 
 
 def version() -> str:
     """The package's version and, in a clone, the commit it stands at."""
-    here = Path(__file__).parent
+    clone = Path(__file__).parents[2]
+    if not (clone / ".git").exists():
+        return __version__
     try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--tags"]
+        command = ["git", "-C", str(clone), "describe", "--always", "--dirty", "--tags"]
         return f"{__version__} {subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}"
     except (OSError, subprocess.CalledProcessError):
         return __version__

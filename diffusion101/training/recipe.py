@@ -112,7 +112,7 @@ class Score(Part):
     sampler: Literal[tuple(SAMPLERS)] = "dpmpp_2m"
     steps: Annotated[int, Field(ge=1)] = 10
     guidance: float = 2.0
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,8 @@ class Recipe(Part):
             raise ValueError(f"model needs a milestone ({', '.join(MILESTONES)}) or a network, and not both")
         if self.task == "adapter" and not self.model.start:
             raise ValueError("model.start must name the model that the adapter is for")
+        if self.task != "denoiser" and (self.model.milestone or self.model.network):
+            raise ValueError(f"model.milestone and model.network are for denoisers, not for an {self.task}")
 
     @property
     def steps(self) -> int:
@@ -189,7 +191,7 @@ def load(name: str | Path, lesson: bool = False, total: int | None = None, **cha
         path = FOLDER / f"{name}.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:  # ValueError: no text, or no such date
         raise ValueError(f"recipe {name}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"recipe {name}: expected keys and values, found {'nothing' if values is None else values!r}")
@@ -203,6 +205,6 @@ def load(name: str | Path, lesson: bool = False, total: int | None = None, **cha
     recipe = read(Recipe, values, f"recipe {name}")
     if total is None:
         total = getattr(recipe.train.images, chosen)
-    elif total < 1:
-        raise ValueError(f"images is {total}; it must be at least 1")
+    elif not 1 <= total <= 10**12:
+        raise ValueError(f"images is {total}; it must lie from 1 to 10**12")
     return dataclasses.replace(recipe, total=total)

@@ -3,8 +3,9 @@
 A new kind of training is a new class here, and its name in TASKS.
 """
 
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -16,9 +17,10 @@ from ..core.denoiser import Denoiser
 from ..data import handwriting
 from ..data.images import Images, load
 from ..data.numbers import Numbers
-from ..drawing import Request, pictures
+from ..drawing import Request, pictures, seconds
 from ..networks import UNet
 from ..scoring.classifier import Classifier
+from ..scoring.judge import check_count, judge, load_classifier
 from ..scoring.score import cost, score_model
 from .loop import Stream
 from .recipe import Recipe
@@ -42,10 +44,10 @@ class DenoiserTask:
             checkpoint.warm_start(network, self.recipe.model.start)
         return Denoiser(network, schedules.make(**process.schedule), process.predict, process.loss, process.weight)
 
-    def images(self, split: str, stand_in: bool = True) -> Images:
-        """The pictures of a split; stand_in: synthetic ones where MNIST cannot be had."""
+    def images(self, split: str, name: str | None = None) -> Images:
+        """The pictures of a split; of the data set of this name, or of the recipe's, for which others may stand in."""
         data = self.recipe.data
-        found = load(data.name, split, data.size, stand_in)
+        found = load(name or data.name, split, data.size, stand_in=name is None)
         if data.handwriting:
             found = handwriting.write(found, data.handwriting, data.shots if split == "train" else len(found) * 9 // 10)
         return found
@@ -53,6 +55,21 @@ class DenoiserTask:
     def stream(self, images: Images) -> Stream:
         hidden = self.recipe.data.hidden
         return images if hidden is None else Numbers(images, hidden)
+
+    def check(self, model: nn.Module, images: Images, test: Images) -> None:
+        """ValueError unless the model can be trained on these images, and scored beside this test set."""
+        x0, cond = self.stream(images).batch(0, 1)
+        if model.condition is not None:
+            last, known = int(images.labels.max()), int(model.condition.empty(1).max())
+            if last >= known:
+                raise ValueError(f"{images.name} has labels up to {last}, but the network knows only {known} of them")
+            model.network.check(x0, model.condition.fit(cond))
+        elif self.recipe.data.hidden is not None:
+            raise ValueError("data.hidden makes two-digit numbers: they need a network with tokens")
+        else:
+            model.network.check(x0)
+        if self.recipe.score.samples:
+            check_count(self.recipe.score.samples, test)
 
     def preview(self, model: nn.Module) -> Tensor | None:
         """40 pictures, always from the same noise, each condition equally often; None where there is nothing to see."""
@@ -70,6 +87,20 @@ class DenoiserTask:
     def score(self, model: nn.Module, test: Images, bar: Bar) -> dict:
         return score_model(model, test, self.recipe.score, self.recipe.data.hidden, bar=bar)
 
+    def seconds_to_score(self, model: nn.Module, test: Images) -> float:
+        """About how long `score` will take."""
+        how, hidden = self.recipe.score, self.recipe.data.hidden
+        if not how.samples:
+            return 0.0
+        height, width = test.images.shape[2:]
+        cond = model.condition.spread(how.samples) if model.condition else None
+        single = Request(cond, how.samples, how.guidance, how.sampler, how.steps, size=(height, width))
+        total = seconds(model, single) + seconds_to_judge(load_classifier(device=next(model.parameters()).device), test)
+        if hidden is None:
+            return total
+        kinds = 2 if hidden else 1  # seen numbers, and unseen ones
+        return total + kinds * seconds(model, replace(single, size=(height, 2 * width)))
+
 
 class AdapterTask(DenoiserTask):
     """A low-rank adapter for a finished model, which stays as it is."""
@@ -79,6 +110,11 @@ class AdapterTask(DenoiserTask):
     def build(self) -> nn.Module:
         torch.manual_seed(self.recipe.train.seed)
         model = checkpoint.load(self.recipe.model.start)
+        process = self.recipe.process
+        asked = schedules.make(**process.schedule).spec, process.predict
+        if asked != (model.schedule.spec, model.predict):
+            raise ValueError(f"process must be that of {self.recipe.model.start}: {model.schedule}, {model.predict}")
+        model.loss_name, model.weight = process.loss, process.weight
         lora.wrap(model.network, self.recipe.adapter.rank, match=self.recipe.adapter.match)
         return model
 
@@ -95,6 +131,10 @@ class ClassifierTask(DenoiserTask):
         torch.manual_seed(self.recipe.train.seed)
         return Classifier()
 
+    def check(self, model: nn.Module, images: Images, test: Images) -> None:
+        if self.recipe.data.hidden is not None:
+            raise ValueError("data.hidden makes two-digit numbers: a classifier learns single digits")
+
     def preview(self, model: nn.Module) -> None:
         return None
 
@@ -110,6 +150,17 @@ class ClassifierTask(DenoiserTask):
                 for part in bar(torch.arange(len(test)).split(500))
             ]
         return {"accuracy": sum(right) / len(test), "samples": len(test), "data": test.name}
+
+    def seconds_to_score(self, model: nn.Module, test: Images) -> float:
+        return seconds_to_judge(model, test) if self.recipe.score.samples else 0.0
+
+
+def seconds_to_judge(classifier: Classifier, test: Images) -> float:
+    """About how long a classifier takes for the test set, from a part of it."""
+    few = test.pictures(slice(0, 200)).to(next(classifier.parameters()).device)
+    began = time.perf_counter()
+    judge(classifier, few)[0].sum().item()  # waits for the device
+    return (time.perf_counter() - began) * len(test) / len(few)
 
 
 TASKS = {"denoiser": DenoiserTask, "adapter": AdapterTask, "classifier": ClassifierTask}
