@@ -31,6 +31,8 @@ NEVER = {
     "Correct. Ask it": lambda p: 100 - len(shown(p)),
     "however often": lambda p: 100 - sum(a < 10 and b < 10 for a, b in p.tolist()),
     "A prompt with token 10": lambda p: 100 - len(set(map(tuple, p.tolist()))),
+    "the left token only": lambda p: 100 - len({tuple(row) for row in p.tolist() if row[0] < 10}),
+    "the right token only": lambda p: 100 - len({tuple(row) for row in p.tolist() if row[1] < 10}),
     "mind the order": lambda p: 100 - len({tuple(sorted(pair)) for pair in shown(p)}),
     "That is how many were shown": lambda p: len(shown(p)),
     "There are 100 numbers": lambda p: 90 - len(shown(p)),

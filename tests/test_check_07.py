@@ -32,12 +32,15 @@ BORN = {
     "Both are zero": lambda n, m, r: (torch.zeros(r, n), torch.zeros(m, r)),
     "Both are random": lambda n, m, r: (torch.randn(r, n), torch.randn(m, r)),
     "B random and A zero": lambda n, m, r: (torch.zeros(r, n), torch.randn(m, r)),
-    "Every row of A is the same": lambda n, m, r: (torch.full((r, n), 0.1), torch.zeros(m, r)),
+    "Every row of A is the same": lambda n, m, r: (torch.randn(1, n).expand(r, n), torch.zeros(m, r)),
     "The shapes are turned": lambda n, m, r: (torch.randn(n, r), torch.zeros(r, m)),
     "You returned B, A": lambda n, m, r: (torch.zeros(m, r), torch.randn(r, n)),
     "Not yet": lambda n, m, r: (torch.randn(r, r), torch.zeros(m, r)),
     "Not tried yet": lambda n, m, r: ...,
-    "stopped with ValueError": lambda n, m, r: torch.randn(r, n),
+    "return A, B": lambda n, m, r: torch.randn(r, n),
+    "holds what is no number": lambda n, m, r: (torch.full((r, n), torch.nan), torch.zeros(m, r)),
+    "is empty": lambda n, m, r: (torch.zeros(0, n), torch.zeros(m, 0)),
+    "stopped with RuntimeError": lambda n, m, r: (torch.randn(r, n) @ torch.randn(r, n), torch.zeros(m, r)),
 }
 
 
@@ -48,6 +51,8 @@ def total(formula):
 LEARNS = {
     "Correct. Twice that": total(lambda r, out, n, k: r * n * k + r * out),
     "has the kernel too": total(lambda r, out, n, k: r * n + r * out),
+    "two sides": total(lambda r, out, n, k: r * n * round(k**0.5) + r * out),
+    "you added 3 + 3": lambda shapes, rank: rank * sum(map(sum, shapes)),
     "B of a convolution is": total(lambda r, out, n, k: r * n * k + r * out * k),
     "You put the kernel into B": total(lambda r, out, n, k: r * n + r * out * k),
     "That is A alone": total(lambda r, out, n, k: r * n * k),

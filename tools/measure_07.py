@@ -1,11 +1,10 @@
-"""What does a new hand cost, and what does it buy? For lesson 07: writes assets/measured/07_lora.json.
+"""What does a new handwriting cost, and what does it buy? For lesson 07: writes assets/measured/07_lora.json.
 
-python -m tools.measure_07 [--ranks 1 4 16] [--images 15000] [--samples 500] [--skip-ranks]
+python -m tools.measure_07 strengths    the committed adapters, turned up and down
+python -m tools.measure_07 trained      fresh adapters in several places, and the whole network, on the same pictures
 
-The judge was trained on plain digits and reads only half of real outlined ones; so its last layer is fitted anew to
-outlined training digits ("read"), beside its own answers ("accuracy"). First the committed adapters at several scales,
-then fresh ones of several ranks, each trained from 06-attention: about ten minutes, and three more for each fresh one,
-on two CPU cores.
+Each replaces its own part of the file; about two and seven minutes on one CPU core. The judge was trained on plain
+digits and reads only half of real outlined ones; so its last layer is fitted anew to outlined training digits ("read").
 """
 
 import argparse
@@ -14,114 +13,123 @@ import json
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
-from diffusion101 import Denoiser, checkpoint, data, evaluate, hands, lora, recipe, runs
-from diffusion101.pairs import seen, unseen
-from diffusion101.train import train
+from diffusion101 import Denoiser, Request, checkpoint, data, lora, pictures, train
+from diffusion101.data import handwriting
+from diffusion101.data.numbers import seen
+from diffusion101.scoring import judge
+from diffusion101.scoring.metrics import frechet
+from diffusion101.scoring.score import hardware
+from diffusion101.training import recipe, tasks
+from diffusion101.training.folder import version
 
 from .repository import ROOT
 
 PATH = ROOT / "assets" / "measured" / "07_lora.json"
-RECIPES = {"attention": "lora-outline", "everywhere": "lora-outline-everywhere"}
-COMMITTED = {"attention": "07-outline", "everywhere": "07-outline-everywhere"}
-SCALES = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-SETTINGS = {"seed": 0, "sampler": "dpmpp_2m", "steps": 10, "guidance": 2.0}
+NUMBERS = torch.tensor(seen(0))  # all 100
+BASE, ATTENTION, EVERYWHERE = "06-attention", "07-outline", "07-outline-everywhere"
+COMMITTED = {"attention": ATTENTION, "everywhere": EVERYWHERE}
+STRENGTHS = (-0.5, 0.5, 1.0, 1.5)
+PLACES = {
+    "attention": {"adapter__match": lora.MATCH},
+    "feed-forward": {"adapter__match": r"feed\.\d$"},
+    "convolutions, 28 x 28": {"adapter__match": r"body\.(down|up)\.\d\.conv\d$"},
+    "convolutions, smaller": {"adapter__match": r"(inner\..*|shrink\.|grow\.)conv\d?$"},
+    "everywhere, rank 1": {"adapter__rank": 1},
+    "everywhere": {},
+}
+TUNED = 1e-3  # the learning rate for all weights
 
 
 class Ruler:
-    """The judge, with features of n outlined and n plain test digits and what n others of each score against them."""
+    """The judge, with the features of real digits, plain and outlined, and what other real ones score against them."""
 
-    def __init__(self, n: int, device: torch.device):
-        self.n, self.device, self.judge = n, device, evaluate.load_classifier(device=device)
-        plain, outlined = (recipe.load(name) for name in ("mnist-pairs", "lora-outline"))
-        tests = {"plain": runs.pictures(plain, "test"), "outlined": runs.pictures(outlined, "test")}
-        self.data = tests["plain"].name
-        measured = {name: evaluate.floors(self.judge, test.to(device), n) for name, test in tests.items()}
-        self.real = {name: features for name, (features, _) in measured.items()}
-        self.floor = {name: {k: f[k] for k in ("frechet", "accuracy")} for name, (_, f) in measured.items()}
-        shown = hands.write(data.load("mnist", "train"), "outline", 3000).to(device)
+    def __init__(self, samples: int, device: torch.device):
+        self.samples, self.device, self.classifier = samples, device, judge.load_classifier(device=device)
+        test, shown = (data.load("mnist", split, stand_in=False) for split in ("test", "train"))
+        shown = handwriting.write(shown, "outline", 3000).to(device)
         wanted = F.one_hot(shown.labels, 10).float().cpu()
-        self.readout = torch.linalg.lstsq(self.features(shown.pictures())[1].cpu(), wanted).solution  # (65, 10)
-        real = tests["outlined"].to(device)
-        self.floor["outlined"]["read"] = (self.read(real.pictures())[1] == real.labels.cpu()).float().mean().item()
+        self.readout = torch.linalg.lstsq(self.features(shown.pictures()), wanted).solution  # (65, 10)
+        outlined = handwriting.write(test, "outline", 1000).to(device)
+        plain = test.pictures(torch.arange(1000)).to(device)
+        found = {"plain": self.features(plain), "outlined": self.features(outlined.pictures())}
+        order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+        first, second = order[:samples], order[samples : 2 * samples]
+        self.real = {name: features[first, :-1] for name, features in found.items()}
+        self.floor = {name: frechet(real, found[name][second, :-1]) for name, real in self.real.items()}
+        self.floor["read"] = self.share((found["outlined"] @ self.readout).argmax(1), outlined.labels.cpu())
 
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The judge's answers (N,), and its features and a one (N, 65)."""
-        answers, features = evaluate.judge(self.judge, x)
-        return answers.argmax(1).cpu(), F.pad(features, (0, 1), value=1.0)
+    def features(self, x: Tensor) -> Tensor:
+        """The judge's features of x (N, 1, 28, 28), and a one: (N, 65)."""
+        return F.pad(judge.judge(self.classifier, x)[1].cpu(), (0, 1), value=1.0)
 
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Digits (N,) by the judge, and by its refitted features."""
-        answers, features = self.features(x)
-        return answers, (features.cpu() @ self.readout).argmax(1)
+    @staticmethod
+    def share(read: Tensor, asked: Tensor) -> float:
+        return (read == asked).float().mean().item()
 
-    def draw(self, model: Denoiser, prompts: Tensor, width: int = 28) -> Tensor:
-        generator = torch.Generator().manual_seed(SETTINGS["seed"])
-        noise, pictures = torch.randn(len(prompts), 1, 28, width, generator=generator), []
-        for i in torch.arange(len(prompts)).split(200):
-            asked, w, how = prompts[i].to(self.device), SETTINGS["guidance"], SETTINGS["sampler"]
-            *_, last = evaluate.sample(model, noise[i].to(self.device), asked, w, how, SETTINGS["steps"])
-            pictures.append(last.x.clamp(-1, 1))
-        return torch.cat(pictures)
+    def __call__(self, model: Denoiser, numbers: bool) -> dict:
+        """Fréchet distances to plain and to outlined digits, and what can be read, of single digits and of numbers."""
+        asked = torch.arange(self.samples) % 10
+        features = self.features(pictures(model, Request(asked, guidance=2.0)))
+        row = {name: frechet(real, features[:, :-1]) for name, real in self.real.items()}
+        row["read"] = self.share((features @ self.readout).argmax(1), asked)
+        if numbers:
+            halves = pictures(model, Request(NUMBERS, guidance=2.0, size=(28, 56))).chunk(2, dim=3)
+            as_plain = [judge.judge(self.classifier, half)[0].argmax(1).cpu() for half in halves]
+            as_outlined = [(self.features(half) @ self.readout).argmax(1) for half in halves]
+            for name, answers in (("numbers plain", as_plain), ("numbers read", as_outlined)):
+                row[name] = (torch.stack(answers, 1) == NUMBERS).all(1).float().mean().item()
+        return {name: round(value, 4) for name, value in row.items()}
 
-    def __call__(self, model: Denoiser) -> dict:
-        """Fréchet distance to outlined and to plain test digits, and the shares read as the digit asked for."""
-        labels = torch.arange(self.n) % 10
-        x = self.draw(model, labels)
-        scores = {name: evaluate.frechet(real, self.features(x)[1][:, :-1]) for name, real in self.real.items()}
-        return scores | {
-            name: (guess == labels).float().mean().item() for name, guess in zip(("accuracy", "read"), self.read(x))
-        }
 
-    def pairs(self, model: Denoiser, n: int) -> dict:
-        """Share of n two-digit numbers with both halves right: of those shown to the base, and of those never shown."""
-        scores = {}
-        for kind, numbers in {"seen": seen(30), "unseen": unseen(30)}.items():
-            prompts = torch.tensor(numbers)[torch.arange(n) % len(numbers)]  # (n, 2)
-            x = self.draw(model, prompts, 56)
-            left, right = self.read(x[..., :28]), self.read(x[..., 28:])
-            for name, a, b in zip(("accuracy", "read"), left, right):
-                scores[f"{kind} {name}"] = (torch.stack([a, b], 1) == prompts).all(1).float().mean().item()
-        return scores
+def strengths(ruler: Ruler, keep) -> None:
+    """The base, and the committed adapters at several strengths."""
+    rows = [{"where": "base", "strength": 0.0} | ruler(checkpoint.load(BASE, ruler.device), True)]
+    for where, name in COMMITTED.items():
+        for strength in tqdm(STRENGTHS, desc=where):
+            model = checkpoint.load_lora(checkpoint.load(BASE, ruler.device), name, strength, merge=True)
+            rows.append({"where": where, "strength": strength} | ruler(model, strength == 1.0))
+    keep({"strengths": rows})
+
+
+def trained(ruler: Ruler, keep, images: int) -> None:
+    """Adapters in several places and all weights, trained alike on the same 300 outlined digits."""
+    rows = []
+    for where, changes in {**PLACES, "all weights": {"train__lr": TUNED}}.items():
+        chosen = recipe.load("lora-outline-everywhere", total=images, **changes)
+        task = tasks.task(chosen)
+        model = checkpoint.load(BASE) if where == "all weights" else task.build()
+        shown = task.images("train", stand_in=False).to(ruler.device)
+        for step in tqdm(train(model.to(ruler.device), shown, chosen), total=chosen.steps, desc=where, unit="step"):
+            pass
+        best = step.run.ema.module.eval()
+        size = sum(p.numel() for p in best.parameters() if p.requires_grad)
+        lora.merge(best.network)
+        about = {"where": where, "parameters": size, "lr": chosen.train.lr}
+        rows.append(about | ruler(best, where in ("attention", "everywhere", "all weights")))
+        keep({"trained": {"images": step.images, "training_seed": chosen.train.seed, "rows": rows}})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--images", type=int, default=15_000)
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--pairs", type=int, default=200, help="two-digit numbers of each kind")
-    parser.add_argument("--skip-ranks", action="store_true", help="leave out what needs training")
+    parser.add_argument("part", choices=["strengths", "trained"])
+    parser.add_argument("--images", type=int, default=8000)
+    parser.add_argument("--samples", type=int, default=300)
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    ruler = Ruler(args.samples, device)
-    about = {"samples": args.samples, **SETTINGS, "data": ruler.data, "floor": ruler.floor}
-    about |= {"pairs": args.pairs, "hardware": evaluate.hardware(device), "version": runs.version()}
-    about |= {"scales": [], "ranks": []}
+    ruler, how = Ruler(args.samples, device), Request()
+    about = {"samples": args.samples, "numbers": len(NUMBERS), "seed": how.seed, "guidance": 2.0}
+    about |= {"sampler": how.sampler, "steps": how.steps, "data": "mnist", "floor": ruler.floor}
+    about |= {"hardware": hardware(device), "version": version()}
 
-    def keep(kind: str, row: dict, model: Denoiser, pairs: bool) -> None:
-        row = row | ruler(model)
-        if pairs:
-            row |= ruler.pairs(model, args.pairs)
-        about[kind].append(row)
-        checkpoint.whole(PATH, lambda file: file.write_text(json.dumps(about, indent=1) + "\n"))
-        print(kind, row, flush=True)
+    def keep(part: dict) -> None:
+        before = json.loads(PATH.read_text()) if PATH.exists() else {}
+        before = {key: before[key] for key in ("strengths", "trained") if key in before}
+        text = json.dumps(about | before | part, indent=1) + "\n"
+        checkpoint.whole(PATH, lambda file: file.write_text(text))
 
-    for where, name in COMMITTED.items():
-        for scale in SCALES:
-            model = checkpoint.load_lora(checkpoint.load("06-attention", device), name, scale, merge=True)
-            keep("scales", {"where": where, "scale": scale}, model, scale in (0.0, 0.5, 1.0))
-    for rank in () if args.skip_ranks else args.ranks:
-        for where, name in RECIPES.items():
-            chosen = recipe.load(name, rank=rank, images=args.images)
-            model, shown = runs.build(chosen, device), runs.pictures(chosen, "train").to(device)
-            for step in train(model, shown, chosen):
-                pass
-            best = step.run.ema.module.eval()
-            size = sum(p.numel() for p in best.parameters() if p.requires_grad)
-            lora.merge(best.network)
-            row = {"where": where, "rank": rank, "parameters": size}
-            keep("ranks", row | {"images": step.images, "training_seed": chosen.seed}, best, True)
+    strengths(ruler, keep) if args.part == "strengths" else trained(ruler, keep, args.images)
     print(PATH.relative_to(ROOT))
 
 

@@ -51,8 +51,8 @@ SHAPES = [(5, 2, 16), (3, 4, 9)]
 def never_shown(yours: Callable[[Tensor], int]) -> bool | None:
     """yours(prompts): how many of the 100 two-digit numbers are not among the prompts (N, 2); token 10 is no digit."""
 
-    def right(prompts: Tensor, size: int = 100, ordered: bool = True, whole: bool = True) -> int:
-        rows = [row for row in prompts.tolist() if not whole or max(row) < 10]
+    def right(prompts: Tensor, size: int = 100, ordered: bool = True, looked: slice = slice(0, 2)) -> int:
+        rows = [row for row in prompts.tolist() if max(row[looked], default=0) < 10]
         return size - len({tuple(row if ordered else sorted(row)) for row in rows})
 
     mistakes = {
@@ -60,7 +60,13 @@ def never_shown(yours: Callable[[Tensor], int]) -> bool | None:
             lambda prompts: 100 - int((prompts < 10).all(1).sum())
         ),
         "A prompt with token 10 asks for a single digit: it shows none of the 100 numbers.": (
-            lambda prompts: right(prompts, whole=False)
+            lambda prompts: right(prompts, looked=slice(0))
+        ),
+        "You looked at the left token only: the right one may be 10 too.": (
+            lambda prompts: right(prompts, looked=slice(0, 1))
+        ),
+        "You looked at the right token only: the left one may be 10 too.": (
+            lambda prompts: right(prompts, looked=slice(1, 2))
         ),
         "27 and 72 are two numbers: mind the order.": lambda prompts: right(prompts, ordered=False),
         "That is how many were shown: the others are asked for.": lambda prompts: 100 - right(prompts),
@@ -85,7 +91,9 @@ def learning_with_one_key(yours: Callable[[int, int], int]) -> bool | None:
         return formula
 
     mistakes = {
-        "All of them? With one key the softmax is 1, whatever to_q and to_k hold.": count(q=1, k=1),
+        "All of them? With one key the softmax is 1, whatever to_q and to_k hold; a gradient of 1e-12 is rounding.": (
+            count(q=1, k=1)
+        ),
         "The keys are as dead as the queries: both act through the softmax alone.": count(k=1),
         "The queries are as dead as the keys: both act through the softmax alone.": count(q=1),
         "Almost: to_out has a bias too. (Or did you count what never learns? It is just as many.)": count(bias=0),

@@ -53,11 +53,14 @@ def born(yours: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> bool | None
         answer = yours(n_in, n_out, rank)
         if answer is ... or answer is None:
             return answer
-        A, B = answer
-        return facts(A, B)
+        if not (isinstance(answer, (tuple, list)) and len(answer) == 2 and all(isinstance(x, Tensor) for x in answer)):
+            raise TypeError("the answer must be two tensors: return A, B")
+        if not all(x.isfinite().all() and x.numel() for x in answer):
+            raise ValueError("A or B is empty, or holds what is no number")
+        return facts(*answer)
 
     def facts(A: Tensor, B: Tensor) -> Tensor:
-        flat = A.numel() > 1 and bool((A == A.flatten()[0]).all())  # one number everywhere
+        flat = A.ndim == 2 and len(A) > 1 and bool((A == A[0]).all())  # all rows alike
         return torch.tensor([*A.shape, *B.shape, bool(A.any()), bool(B.any()), flat])
 
     def case(a: Callable, b: Callable, turned: bool = False, swapped: bool = False) -> Callable:
@@ -95,6 +98,12 @@ def learns(yours: Callable[[list[tuple[int, ...]], int], int]) -> bool | None:
     mistakes = {
         "A convolution's A has the kernel too: rank x in x 3 x 3. You counted it as a linear layer.": (
             count(lambda r, out, into, k: r * (into + out))
+        ),
+        "The kernel has two sides: A has rank x in x 3 x 3 numbers.": (
+            count(lambda r, out, into, k: r * (into * round(k**0.5) + out))
+        ),
+        "The kernel multiplies: A has rank x in x 3 x 3 numbers, and you added 3 + 3.": (
+            lambda shapes, rank: sum(rank * sum(shape) for shape in shapes)
         ),
         "B of a convolution is a 1x1 convolution: only A has the kernel.": (
             count(lambda r, out, into, k: r * (into + out) * k)
