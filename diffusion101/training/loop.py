@@ -126,7 +126,8 @@ def muon(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.O
     inside = [p for name, p in named if p.ndim >= 2 and id(p) not in tables and not any(e in name for e in edge)]
     chosen = {id(p) for p in inside}
     rest = [p for _, p in named if id(p) not in chosen]
-    return [Muon(inside, lr, weight_decay=weight_decay), _adamw(rest, 0.4 * lr, weight_decay)]
+    ours = [Muon(inside, lr, weight_decay=weight_decay)] if inside else []
+    return ours + ([_adamw(rest, 0.4 * lr, weight_decay)] if rest else [])
 
 
 def _adamw(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.AdamW:
