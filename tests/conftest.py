@@ -3,8 +3,9 @@ import os
 import pytest
 import torch
 
-from diffusion101.data import Images, synthetic
+from diffusion101.data import Images, load, synthetic
 from diffusion101.networks import Labels, Level, UNetConfig
+from diffusion101.scoring import judge
 from diffusion101.training import recipe
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -28,6 +29,21 @@ def tiny() -> recipe.Recipe:
 @pytest.fixture
 def pictures() -> Images:
     return Images("synthetic", *synthetic.dataset(64, seed=3), "")
+
+
+@pytest.fixture
+def small_synthetic(monkeypatch):
+    """The synthetic data sets are of 300 and 100 digits, so that they are drawn in no time."""
+    monkeypatch.setattr("diffusion101.data.images.SYNTHETIC", {"train": (300, 1), "test": (100, 2)})
+
+
+@pytest.fixture(scope="session")
+def mnist() -> judge.Reference:
+    """The judge and 2,000 real test pictures, as every committed score was measured (seed 0)."""
+    test = load("mnist", "test")
+    if test.name != "mnist":
+        pytest.skip("MNIST is not at hand and cannot be downloaded")
+    return judge.reference(test, 2000)
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,7 @@ def test_words_of_the_command_line():
     assert Labels(12).parse(["11"]).tolist() == [11]
     assert Tokens(10, 2).parse(["42", "7_", "7", "_3"]).tolist() == [[4, 2], [7, 10], [7, 10], [10, 3]]
     assert Tokens(10, 1).parse(["4"]).tolist() == [[4]]
+    assert Labels(10).places(["3", "7"]) == 1 and Tokens(10, 2).places(["7", "42"]) == 2
 
 
 @pytest.mark.parametrize(

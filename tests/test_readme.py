@@ -6,26 +6,38 @@ import textwrap
 
 import pytest
 
-from diffusion101 import checkpoint, evaluate, recipe
+from diffusion101 import checkpoint
 from diffusion101.__main__ import parser
+from diffusion101.scoring.score import scoreboard
+from diffusion101.training import recipe
 from tools.repository import ROOT
 
-TEXT = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^ {4}python -m diffusion101 ([^#\n]+)", TEXT, re.MULTILINE)
 
 
 def test_the_scoreboard_is_the_measured_one():
-    assert textwrap.indent(evaluate.scoreboard(), "    ") in TEXT
+    assert textwrap.indent(scoreboard(), "    ") in TEXT
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.split()[:3]))
 def test_its_commands_are_understood(command):
-    words = parser().parse_args(shlex.split(command))
-    if words.command in ("train", "lora"):
-        recipe.load(words.recipe)
-    elif not words.model.startswith("runs/"):
-        checkpoint.load(words.model).schedule.times(words.steps)
-    assert len(COMMANDS) >= 5
+    """Every option is known, and every recipe, model, digit and prompt that they name is there."""
+    a = parser().parse_args(shlex.split(command))
+    if a.command in ("train", "lora"):
+        assert recipe.load(a.recipe).task == ("denoiser" if a.command == "train" else "adapter")
+    elif not a.model.startswith("runs/"):
+        model = checkpoint.load(a.model)
+        model.schedule.times(a.steps)
+        words = a.command == "sample" and (a.digits or a.prompt)
+        if words:
+            model.condition.parse(words)
+        if a.lora:
+            checkpoint.load_lora(model, a.lora, merge=a.merge)
+
+
+def test_it_shows_every_command():
+    assert {command.split()[0] for command in COMMANDS} == {"train", "sample", "evaluate", "lora"}
 
 
 def test_its_links_lead_somewhere():

@@ -1,0 +1,130 @@
+"""The weights that come with the course: they do what the lessons say of them, and their metadata is true of them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import diffusion101
+from diffusion101 import Request, checkpoint, pictures
+from diffusion101.data.numbers import seen, unseen
+from diffusion101.reading import read
+from diffusion101.scoring import judge
+from diffusion101.scoring.score import cost
+from diffusion101.training import tasks
+from diffusion101.training.recipe import Recipe
+
+DENOISERS = ["01-basic", "02-time", "03-scales", "04-cosine", "05-guidance", "06-attention"]
+ADAPTERS = ["07-outline", "07-outline-everywhere"]
+MEASURED = {"samples", "seed", "sampler", "steps", "guidance", "frechet", "recognised", "precision", "recall", "floor"}
+
+
+def about(name: str) -> dict:
+    return checkpoint.read(name, "lora" if name in ADAPTERS else "denoiser")[0]
+
+
+def test_all_are_there():
+    assert checkpoint.names() == sorted([*DENOISERS, *ADAPTERS, "classifier"])
+
+
+@pytest.mark.parametrize("name", [*DENOISERS, *ADAPTERS])
+def test_how_it_was_made_and_measured_is_known(name):
+    a = about(name)
+    recipe = read(Recipe, a["recipe"], name)
+    assert a["data"] == recipe.data.name == "mnist" and a["hardware"] and a["version"] and a["seconds"] > 0
+    assert a["images"] == recipe.steps * recipe.train.batch > 50_000
+    assert MEASURED <= set(a["scores"]) and a["scores"]["samples"] == 2000
+    for key in ("sampler", "steps", "seed"):
+        assert a["scores"][key] == getattr(recipe.score, key)
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_a_model_is_what_its_metadata_says(name):
+    """Counted and built anew: parameters, cost, and the network of its recipe."""
+    model = diffusion101.load(name)
+    recipe = read(Recipe, model.about["recipe"], name)
+    built = tasks.task(replace(recipe, model=replace(recipe.model, start=None))).build()
+    assert built.network.config == model.network.config and built.schedule.spec == model.schedule.spec
+    assert built.predict == model.predict and not model.training
+    assert model.about["parameters"] == sum(p.numel() for p in model.parameters())
+    assert model.about["mmacs"] == pytest.approx(cost(model))
+
+
+@pytest.mark.parametrize("name", DENOISERS[1:])
+def test_each_lesson_grew_out_of_the_one_it_started_from(name):
+    """Whatever is not new started there: its tensors have the same names and shapes."""
+    recipe = read(Recipe, about(name)["recipe"], name)
+    if recipe.model.start is None:
+        pytest.skip("it started from nothing")
+    before, after = (checkpoint.read(n, "denoiser")[1] for n in (recipe.model.start, name))
+    assert {key: value.shape for key, value in before.items()}.items() <= {k: v.shape for k, v in after.items()}.items()
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_an_adapter_is_for_the_model_it_names(name):
+    a, state = checkpoint.read(name, "lora")
+    assert a["base"] == checkpoint.fingerprint(a["recipe"]["model"]["start"])
+    assert a["parameters"] == sum(value.numel() for key, value in state.items() if not key.endswith("alpha"))
+    assert checkpoint.find(name).stat().st_size < 100_000
+    model, x, t = diffusion101.load("06-attention"), torch.zeros(1, 1, 28, 28), torch.tensor([500])
+    with torch.no_grad():
+        before = model.network(x, t)
+        assert not torch.allclose(checkpoint.load_lora(model, name).network(x, t), before, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_floor_is_what_real_pictures_score(mnist):
+    """Measured anew; every file names the same one."""
+    for name in DENOISERS:
+        floor = about(name)["scores"]["floor"]
+        assert {key: floor[key] for key in mnist.floor} == pytest.approx(mnist.floor, rel=0.02, abs=2e-3), name
+
+
+# Drawn anew, 100 pictures each, 10 steps of DPM-Solver++, seed 1.
+
+
+def look(drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the judge reads in each picture, and whether it is more than 90 % sure."""
+    probabilities, _ = judge.judge(judge.load_classifier(), drawn)
+    sure, guess = probabilities.max(1)
+    return guess, sure > 0.9
+
+
+def test_05_draws_what_it_is_asked_for_and_anything_when_not_told():
+    model, digits = diffusion101.load("05-guidance"), torch.arange(100) % 10
+    guess, sure = look(pictures(model, Request(digits, guidance=2.0, seed=1)))
+    assert (guess == digits).float().mean() >= 0.95 and sure.float().mean() >= 0.9
+    guess, sure = look(pictures(model, Request(digits, guidance=0.0, seed=1)))
+    assert (guess == digits).float().mean() < 0.25, "w = 0 ignores the label"
+    assert sure.float().mean() > 0.5 and len(guess.unique()) >= 8, "but it draws digits, and all kinds"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["seen", "unseen"])
+def test_06_puts_two_digits_on_one_canvas(kind):
+    """Also numbers that it was never shown; each half is the digit of its token."""
+    model = diffusion101.load("06-attention")
+    hidden = model.about["recipe"]["data"]["hidden"]
+    numbers = torch.tensor((seen if kind == "seen" else unseen)(hidden))
+    numbers = numbers[torch.arange(100) % len(numbers)]
+    left, right = pictures(model, Request(numbers, guidance=2.0, seed=1, size=(28, 56))).chunk(2, dim=3)
+    right_ones = (look(left)[0] == numbers[:, 0]) & (look(right)[0] == numbers[:, 1])
+    assert right_ones.float().mean() >= 0.9
+
+
+def test_06_draws_single_digits_too():
+    model, digits = diffusion101.load("06-attention"), torch.arange(100) % 10
+    guess, _ = look(pictures(model, Request(digits, guidance=2.0, seed=1)))
+    assert (guess == digits).float().mean() >= 0.9
+
+
+# The bars, by the scores in the files: n = 2,000, seed 0.
+
+
+def test_the_bars_hold():
+    scores = {name: about(name)["scores"] for name in DENOISERS}
+    assert scores["03-scales"]["recognised"] >= 0.6, "lesson 03's digits are digits"
+    assert scores["04-cosine"]["frechet"] < 9 * scores["04-cosine"]["floor"]["frechet"]
+    assert scores["05-guidance"]["guidance"] == 2 and scores["05-guidance"]["accuracy"] >= 0.998
+    numbers = scores["06-attention"]["numbers"]
+    assert numbers["unseen"] >= numbers["real"] - 0.01 and numbers["hidden"] == 30
