@@ -68,13 +68,16 @@ def test_a_peer_counts_time_from_zero():
     assert network.inner.seen[0].tolist() == [0, 999] and network.inner.seen[1].tolist() == [10, 10]
 
 
-def test_speed_measures_every_round():
+def test_speed_measures_every_round(monkeypatch):
+    monkeypatch.setattr(speed, "BATCH", 4)
+    monkeypatch.setattr(speed, "STEPS", 2)
     (row,) = speed.measure(["ours"], rounds=2, at_least=0)
     assert row["optimizer"] == recipe.load("mnist-guidance").train.optimizer
     assert len(row["train_ms"]) == len(row["sample_ms"]) == 2 and min(row["train_ms"] + row["sample_ms"]) > 0
 
 
-def test_a_training_step_trains():
+def test_a_training_step_trains(monkeypatch):
+    monkeypatch.setattr(speed, "BATCH", 4)
     model = Denoiser(peers.NETWORKS["ours"].build(), schedules.cosine(), "v")
     before = model.network.conv_out.weight.clone()
     speed.trainer(model, recipe.load("mnist-guidance").train)()
