@@ -1,7 +1,8 @@
 # make lab            open the course in JupyterLab        make lab LAB_ARGS="--no-browser --port 9000"
 # make test           lint, unit tests, every notebook     make test PYTEST_ARGS="--durations=10"
 # make notebooks      run and tidy every notebook          make notebooks ONLY=01 FRESH=1
-# make bench          speed and time to quality beside other libraries; about an hour; results in benchmarks/results
+# make bench          our speed beside other libraries, and the README's table of it; with
+#                     BENCH="--who ours --seeds 0" time to quality too: a minute or more of training for each row
 # make mutants        which one-line bugs do the tests miss?
 # make stamp          carry the repository's address from pyproject.toml to notebooks and README
 # make browser        the notebooks' sliders in a real browser (needs Chromium)
@@ -25,7 +26,7 @@ lab: $(READY)
 bench: $(READY)
 	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[bench]"
 	$(PY) -m benchmarks.speed
-	$(PY) -m benchmarks.quality
+	$(if $(BENCH),$(PY) -m benchmarks.quality $(BENCH))
 	$(PY) -m benchmarks.table
 
 mutants: $(READY)
