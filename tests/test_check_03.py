@@ -5,11 +5,11 @@ import pytest
 from diffusion101.check import lesson03
 
 
-def field(layers, start=1, less=1, multiply=True, late=False, strides=True):
+def field(layers, start=1, less=1, multiply=True, late=False, strides=True, last=False):
     r, step = start, 1
     for kernel, stride in layers:
         stride = stride if strides else 1
-        after = step * stride if multiply else step + stride - 1
+        after = stride if last else step * stride if multiply else step + stride - 1
         r += (kernel - less) * (after if late else step)
         step = after
     return r
@@ -22,6 +22,7 @@ FIELD = {
     "kernel - 1 steps, not kernel": lambda layers: field(layers, less=0),
     "One is missing": lambda layers: field(layers, start=0),
     "Strides multiply": lambda layers: field(layers, multiply=False),
+    "Every stride so far counts": lambda layers: field(layers, last=True),
     "Not yet": lambda layers: 0,
     "Not tried yet": lambda layers: ...,
     "stopped with KeyError": lambda layers: {}[0],
@@ -35,6 +36,7 @@ def cost(a, b, k, side, level, root=None):
 MACS = {
     "Correct. Your first two answers are equal": cost,
     "divide the side before you square it": lambda a, b, k, s, n: k * k * a * b * s * s / 2**n,
+    "square the side": lambda a, b, k, s, n: k * k * a * b * (s >> n),
     "You left the level out": lambda a, b, k, s, n: cost(a, b, k, s, 0),
     "not by 2 * level": lambda a, b, k, s, n: cost(a, b, k, s, n, s // (2 * n) if n else s),
     "kernel ** 2 places": lambda a, b, k, s, n: cost(a, b, k, s, n) / k,
@@ -49,6 +51,7 @@ UP = {
     "Correct. A skip needs": lambda w, s: [(2 * c, s >> k) for k, c in enumerate(w)],
     "You forgot the skip": lambda w, s: [(c, s >> k) for k, c in enumerate(w)],
     "`grow` has already": lambda w, s: [(a + b, s >> k) for k, (a, b) in enumerate(zip(w, [*w[1:], w[-1]]))],
+    "pops a skip too": lambda w, s: [(2 * c if k < len(w) - 1 else c, s >> k) for k, c in enumerate(w)],
     "the side halves with every level": lambda w, s: [(2 * c, s) for c in w],
     "Right, but upside down": lambda w, s: [(2 * c, s >> k) for k, c in enumerate(w)][::-1],
     "not what the level above it pushed": lambda w, s: [(a + b, s >> k) for k, (a, b) in enumerate(zip(w, [w[0], *w]))],

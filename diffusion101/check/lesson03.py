@@ -11,10 +11,11 @@ __all__ = ["macs", "receptive_field", "up_inputs"]
 def receptive_field(yours: Callable) -> bool | None:
     """receptive_field([(kernel, stride), ...]) -> side of the square of input pixels behind one output pixel."""
 
-    def right(layers: Sequence[tuple[int, int]], start=1, less=1, strides=True, late=False, added=False) -> int:
+    def right(layers: Sequence, start=1, less=1, strides=True, late=False, added=False, last=False) -> int:
         field, step = start, 1
         for kernel, stride in layers:
             after = step * stride if strides else step
+            after = stride if last else after
             after = step + stride - 1 if added else after
             field += (kernel - less) * (after if late else step)
             step = after
@@ -28,6 +29,7 @@ def receptive_field(yours: Callable) -> bool | None:
         "A convolution adds kernel - 1 steps, not kernel: its middle was in the field.": partial(right, less=0),
         "One is missing: before the first convolution the field is one pixel, not none.": partial(right, start=0),
         "Strides multiply: after two strides of 2 a step is four pixels. You added.": partial(right, added=True),
+        "Every stride so far counts, not only that of the layer before: multiply them up.": partial(right, last=True),
     }
     inputs = [[(3, 1)] * 6, [(3, 1), (3, 2), (3, 1)], [(3, 2), (5, 2), (3, 2), (7, 1)]]
     done = "Correct. A stride doubles what every convolution after it adds."
@@ -43,6 +45,9 @@ def macs(yours: Callable) -> bool | None:
     mistakes = {
         "Halving the side quarters the pixels: divide the side before you square it.": (
             lambda a, b, kernel, side, level: kernel**2 * a * b * side**2 // 2**level
+        ),
+        "A picture has side * side places, on every level: square the side.": (
+            lambda a, b, kernel, side, level: kernel**2 * a * b * (side // 2**level)
         ),
         "You left the level out: the side is halved `level` times first.": (
             lambda a, b, kernel, side, level: kernel**2 * a * b * side**2
@@ -84,9 +89,13 @@ def up_inputs(yours: Callable) -> bool | None:
         "A level pops what it pushed itself, not what the level above it pushed.": partial(
             right, skip=lambda widths, k: widths[max(k - 1, 0)]
         ),
+        "The smallest resolution pops a skip too: its block down pushed one.": lambda widths, side: [
+            *right(widths, side)[:-1],
+            (widths[-1], side // 2 ** (len(widths) - 1)),
+        ],
         "The channels are right; the side halves with every level.": partial(right, halve=1),
         "Right, but upside down: start at the full size.": lambda widths, side: right(widths, side)[::-1],
     }
-    inputs = [((32, 64, 64), 28), ((16, 48), 32), ((8, 32, 16, 24), 64)]
+    inputs = [((16, 32, 64), 28), ((16, 48), 32), ((8, 32, 16, 16), 64)]
     done = "Correct. A skip needs no arithmetic of its own, but it doubles what the block after it reads."
     return compare(yours, right, mistakes, *inputs, done=done)

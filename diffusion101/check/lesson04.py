@@ -50,6 +50,16 @@ def cosine_alpha_bar(yours: Callable) -> bool | None:
             lambda T, s, max_beta: scaled(T, s, max_beta).clamp(min=1 - max_beta)
         ),
         "Those are the betas, right and clipped: alpha_bar is the running product of 1 - beta.": betas,
+        "You multiplied up the betas; alpha_bar is what is left: the running product of 1 - beta.": (
+            lambda *inputs: torch.cat([torch.ones(1), torch.cumprod(betas(*inputs), 0)])
+        ),
+        "A running product, not a sum: every step keeps the share 1 - beta of what was left.": (
+            lambda *inputs: torch.cat([torch.ones(1), 1 - torch.cumsum(betas(*inputs), 0)])
+        ),
+        "Those are the roots, the signal: alpha_bar is its square.": lambda *inputs: right(*inputs).sqrt(),
+        "You left s out: it is added to t / T, and 1 + s divides.": lambda T, s, max_beta: right(T, 0.0, max_beta),
+        "You wrote 0.008 for s: take the one that is given.": lambda T, s, max_beta: right(T, 0.008, max_beta),
+        "You wrote 0.999 for max_beta: take the one that is given.": lambda T, s, max_beta: right(T, s, 0.999),
         "One entry is missing: alpha_bar[0] = 1 is the clean data, so there are T + 1.": (
             lambda *inputs: right(*inputs)[1:]
         ),
@@ -58,11 +68,13 @@ def cosine_alpha_bar(yours: Callable) -> bool | None:
     return compare(yours, right, mistakes, *inputs, done="Correct. Lesson 04's schedule, to the last clipped beta.")
 
 
-def _drawn(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x0 and eps (4, 1, 3, 3), signal and noise (4, 1, 1, 1)."""
+def _drawn(seed: int, drowned: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x0 and eps (4, 1, 3, 3), signal and noise (4, 1, 1, 1); drowned: signal 0, noise 1."""
     generator = torch.Generator().manual_seed(seed)
     x0, eps = torch.randn(2, 4, 1, 3, 3, generator=generator).unbind()
     angle = 0.2 + 1.2 * torch.rand(4, 1, 1, 1, generator=generator)
+    if drowned:
+        return x0, eps, torch.zeros_like(angle), torch.ones_like(angle)
     return x0, eps, angle.cos(), angle.sin()
 
 
@@ -86,6 +98,9 @@ def v_from_x0(yours: Callable) -> bool | None:
         ),
         "signal and noise are swapped: the larger the noise, the more of v is x0.": (
             lambda x0, x, signal, noise: noise * eps(x0, x, signal, noise) - signal * x0
+        ),
+        "x - signal x0 is noise times eps: divide by noise before you use it as eps.": (
+            lambda x0, x, signal, noise: signal * (x - signal * x0) - noise * x0
         ),
         "Nearly: signal x - x0 is noise times v. Divide by noise.": lambda x0, x, signal, noise: signal * x - x0,
         "eps is (x - signal x0) / noise: you divided by signal.": (
@@ -120,11 +135,14 @@ def x0_from_v(yours: Callable) -> bool | None:
             lambda v, x, signal, noise: noise * x - signal * v
         ),
         "The sign is swapped: at t = 0, where noise is 0, your answer is -x.": lambda *a: -right(*a),
+        "Right while signal is not 0, but you divide by it, and the last pictures have none: use signal x - noise v.": (
+            lambda v, x, signal, noise: (x - noise * (noise * x + signal * v)) / signal
+        ),
         "Divide by nothing: that is what v is for.": lambda v, x, signal, noise: right(v, x, signal, noise) / signal,
     }
     inputs = []
-    for seed in range(3):
-        x0, eps, signal, noise = _drawn(seed)
+    for seed in range(4):
+        x0, eps, signal, noise = _drawn(seed, drowned=seed == 3)
         inputs.append((signal * eps - noise * x0, signal * x0 + noise * eps, signal, noise))
     done = "Correct. An error of v reaches x0 times noise, which is at most 1: nothing blows up."
     return compare(yours, right, mistakes, *inputs, done=done)
