@@ -1,7 +1,8 @@
 """What lesson 05 reports: writes assets/measured/05_guidance.json and 05_birth.json.
 
-python -m tools.measure_05 curve [--model 05-guidance] [--samples 2000]    what guidance buys and costs
+python -m tools.measure_05 curve [--model 05-guidance] [--samples 1000]    what guidance buys and costs
 python -m tools.measure_05 birth [--images 16000] [--samples 1000]         how the label's path is born
+python -m tools.measure_05 birth --only 2                                  one of the three births anew
 """
 
 import argparse
@@ -23,9 +24,10 @@ from diffusion101.training.folder import version
 
 from .repository import ROOT
 
-SCALES = [0, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6]
+FOLDER = ROOT / "assets" / "measured"
+SCALES = [0, 0.5, 1, 1.15, 1.3, 1.5, 2, 3, 4, 6]
 CURVES = ["accuracy", "recognised", "frechet", "precision", "recall"]
-UNCLIPPED = [2, 4, 6]  # drawn once more without clipping
+UNCLIPPED = [2, 4]  # drawn once more without clipping
 BIRTHS = {"table N(0, 1), projection 0": (1, 0), "table 0, projection random": (0, 1), "table 0, projection 0": (0, 0)}
 
 
@@ -56,12 +58,14 @@ def curve(model: str, samples: int) -> dict:
     return found | {"unclipped": {"w": UNCLIPPED} | {name: [row[name] for row in free] for name in CURVES}}
 
 
-def birth(images: int, samples: int) -> dict:
+def birth(images: int, samples: int, only: int | None) -> dict:
     """The same short run from scratch, with three births of the label's path; all three start as the identity."""
     chosen = recipe.load("mnist-guidance", total=images, model__start=None)
     real = reference(data.load("mnist", "test", stand_in=False), samples)
-    train_set, rows = data.load("mnist", "train", stand_in=False), {}
-    for name, (table, projection) in BIRTHS.items():
+    train_set = data.load("mnist", "train", stand_in=False)
+    kept = FOLDER / "05_birth.json"
+    rows = json.loads(kept.read_text())["births"] if only is not None and kept.exists() else {}
+    for name, (table, projection) in list(BIRTHS.items())[slice(None) if only is None else slice(only, only + 1)]:
         model = tasks.task(chosen).build()
         model.network.condition.weight.data.mul_(table)
         for module in model.modules():
@@ -74,7 +78,8 @@ def birth(images: int, samples: int) -> dict:
         seconds = round(time.process_time() - began)
         drawn = {f"w = {w}": scores(step.run.ema.module.eval(), real, w) for w in (1, 2)}
         rows[name] = {"seconds": seconds} | drawn
-    return about(real) | {"images": step.images, "train_seed": chosen.train.seed, "births": rows}
+    ordered = {name: rows[name] for name in BIRTHS if name in rows}
+    return about(real) | {"images": step.images, "train_seed": chosen.train.seed, "births": ordered}
 
 
 def main() -> None:
@@ -82,13 +87,14 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     of_curve, of_birth = commands.add_parser("curve"), commands.add_parser("birth")
     of_curve.add_argument("--model", default="05-guidance")
-    of_curve.add_argument("--samples", type=int, default=2000)
+    of_curve.add_argument("--samples", type=int, default=1000)
     of_birth.add_argument("--images", type=int, default=16_000)
     of_birth.add_argument("--samples", type=int, default=1000)
+    of_birth.add_argument("--only", type=int, choices=range(len(BIRTHS)))
     options = vars(parser.parse_args())
     command = options.pop("command")
     found = {"curve": curve, "birth": birth}[command](**options)
-    path = ROOT / "assets" / "measured" / {"curve": "05_guidance.json", "birth": "05_birth.json"}[command]
+    path = FOLDER / {"curve": "05_guidance.json", "birth": "05_birth.json"}[command]
     checkpoint.whole(path, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
     print(path.relative_to(ROOT))
 
