@@ -104,7 +104,7 @@ def _fingerprint(state: dict[str, Tensor]) -> str:
     """The same for the same tensors, whatever the metadata says."""
     digest = hashlib.sha256()
     for key in sorted(state):
-        digest.update(key.encode() + state[key].half().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(key.encode() + state[key].half().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -36,8 +36,8 @@ def test_lesson_is_a_short_run_on_cpu_only(monkeypatch):
 
 
 def test_fields_are_replaced_by_their_path():
-    r = recipe.load("mnist-m3", train__lr=0.01, data__hidden=50, train__images__smoke=64, name="mine")
-    assert (r.train.lr, r.data.hidden, r.train.images.smoke, r.name) == (0.01, 50, 64, "mine")
+    r = recipe.load("mnist-m3", train__lr=0.01, data__hidden=50, train__images__smoke=64)
+    assert (r.train.lr, r.data.hidden, r.train.images.smoke) == (0.01, 50, 64)
     plain = recipe.load("mnist-m3")
     assert (r.model, r.process, r.train.batch) == (plain.model, plain.process, plain.train.batch)
 
@@ -95,7 +95,7 @@ def test_unknown_names(tmp_path):
 
 
 def test_bad_budget_and_bad_total(monkeypatch):
-    with pytest.raises(ValueError, match="images is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="images is 0"):
         recipe.load("mnist-m1", total=0)
     monkeypatch.setenv("DIFFUSION101_BUDGET", "huge")
     for total in (None, 100):  # also where it would not matter
