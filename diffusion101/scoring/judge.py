@@ -15,10 +15,11 @@ def load_classifier(name: str = "classifier", device: str | torch.device = "cpu"
     """The committed judge (or one of yours, by path), in eval mode."""
     about, state = checkpoint.read(name, "classifier")
     try:
-        classifier = Classifier(**about["network"])
-    except (KeyError, TypeError) as error:
+        with torch.device("meta"):  # so that a huge network costs nothing
+            checkpoint.fits(Classifier(**about["network"]), state, name)
+    except (KeyError, TypeError, ZeroDivisionError, RuntimeError) as error:
         raise ValueError(f"{name}: its metadata describes no classifier ({error})") from None
-    checkpoint.fits(classifier, state, name)
+    classifier = Classifier(**about["network"])
     classifier.load_state_dict(state)
     classifier.about = about
     return classifier.to(device).eval()
