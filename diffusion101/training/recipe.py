@@ -194,7 +194,8 @@ def load(name: str | Path, lesson: bool = False, total: int | None = None, **cha
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:  # ValueError: no text, or no such date
         raise ValueError(f"recipe {name}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"recipe {name}: expected keys and values, found {'nothing' if values is None else repr(values)}")
+        found = "nothing" if values is None else repr(values)
+        raise ValueError(f"recipe {name}: expected keys and values, found {found}")
     values = {"name": path.stem, **values}
     for key, value in changes.items():
         *above, last = key.split("__")
