@@ -6,153 +6,285 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 
 import pytest
+import torch
 from PIL import Image
 
-from diffusion101.__main__ import main
-from diffusion101.checkpoint import FOLDER, names
+from diffusion101 import checkpoint, commands
+from diffusion101.__main__ import ERRORS, main
+from diffusion101.core import schedules
+from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig
+from diffusion101.training import recipe
 
-MODEL = next((name for name in names() if name != "classifier"), None)
-needs_weights = pytest.mark.skipif(MODEL is None, reason="no weights yet")
+PLAIN = UNetConfig(levels=(Level(8), Level(8)), time=8)
+LABELS = replace(PLAIN, condition=Labels(10))
+TOKENS = replace(PLAIN, levels=(Level(8), Level(8, cross=True)), condition=Tokens(width=8))
+
+
+def write(path, config, data="synthetic", **changes):
+    """A weight file of random values, small enough to draw with in no time."""
+    network = UNet(config)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn_like(p) * 0.2)
+    learned = recipe.Recipe(name=path.stem, model=recipe.Model(network=config), data=recipe.Data(size=8, **changes))
+    about = {"kind": "denoiser", "network": asdict(config), "schedule": schedules.cosine().spec, "predict": "v"}
+    checkpoint.write(path, network.state_dict(), about | {"recipe": asdict(learned), "data": data})
 
 
 @pytest.fixture
-def yaml(tmp_path):
-    """A run of some seconds on drawn digits."""
-    path = tmp_path / "quick.yaml"
-    path.write_text(
-        "milestone: M3\ndata: strokes\nsize: 8\nbatch: 8\n"
-        "network: {widths: [16, 16], time: 16}\nevaluate: {sampler: ddim, steps: 2, samples: 0}\n"
+def here(tmp_path, monkeypatch, small_synthetic):
+    """The current folder, with models that take nothing, labels, tokens; no MNIST; a run of some seconds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFFUSION101_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", refused)
+    write(tmp_path / "plain.safetensors", PLAIN)
+    write(tmp_path / "labels.safetensors", LABELS)
+    write(tmp_path / "tokens.safetensors", TOKENS)
+    write(tmp_path / "of_mnist.safetensors", LABELS, data="mnist")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:3000])
+    (tmp_path / "file").write_text("")
+    (tmp_path / "quick.yaml").write_text(
+        "model: {network: {levels: [{width: 8}], time: 8, condition: {classes: 10}}}\n"
+        "data: {size: 8}\ntrain: {batch: 4}\nscore: {samples: 10, steps: 2}\n"
     )
-    return path
+    return tmp_path
 
 
-@needs_weights
+def refused(*args, **kwargs):
+    raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+
+def tree(folder):
+    return sorted(path for path in folder.rglob("*") if "data" not in path.parts)
+
+
+def refuses(words, message, capsys, folder) -> None:
+    """Exit code 2, one line that says it, and nothing written."""
+    before = tree(folder)
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("diffusion101: ") and error.count("\n") == 1, error
+    assert tree(folder) == before, "nothing may be written"
+
+
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
         ("--model 77-none", "unknown model '77-none'; there are"),
-        ("--model MODEL --steps 0", "steps is 0; it must be a whole number from 1 to T = 1000"),
-        ("--model MODEL --steps 1001", "from 1 to T = 1000"),
-        ("--model MODEL --guidance nan", "--guidance is nan; it must be a finite number"),
-        ("--model MODEL --guidance inf", "--guidance is inf"),
-        ("--model MODEL --sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
-        ("--model MODEL --count 0", "--count is 0; it must be at least 1"),
-        ("--model MODEL --size 27", "divisible by"),
-        ("--model MODEL --device tpu9", "--device is 'tpu9'"),
-        ("--model CUT", "cut.safetensors is damaged"),
-        ("--model TMP/none.safetensors", "no weight file"),
-        ("--model MODEL --out TMP/grid.xyz", "the type must be one of .png"),
-        ("--model MODEL --out TMP", "the type must be one of .png"),
-        ("--model MODEL --out TMP/file/grid.png", "is not a folder that can be written to"),
+        ("--model none.safetensors", "no weight file 'none.safetensors'"),
+        ("--model cut.safetensors", "cut.safetensors is damaged"),
+        ("--steps 0", "steps is 0; it must be a whole number from 1 to T = 1000"),
+        ("--steps 1001", "from 1 to T = 1000"),
+        ("--steps many", "argument --steps: invalid int value: 'many'"),
+        ("--guidance nan", "the guidance is nan; it must be a finite number"),
+        ("--guidance inf", "the guidance is inf"),
+        ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
+        ("--count 0", "the count of pictures is 0; it must be at least 1"),
+        ("--count -3", "the count of pictures is -3"),
+        ("--count 1000000000000", "1,000,000,000,000 pictures of 8 x 8 are too much"),
+        ("--size 0", "the size is 0 x 0; both sides must be at least 1"),
+        ("--size -8", "the size is -8 x -8"),
+        ("--size 7", "divisible by 2"),
+        ("--size 100000", "100000 x 100000 are too much"),
+        ("--count 41000 --out a.jpg", "pixels are too many for .jpg"),
+        ("--count 4000 --steps 1000 --out a.gif", "a film of 4000 pictures in 1000 steps is too large"),
+        ("--device tpu9", "--device is 'tpu9', which this machine does not have"),
+        ("--device meta", "--device is 'meta'"),
+        ("--device cuda:99", "--device is 'cuda:99'"),
+        ("--seed 9223372036854775808", "the seed is 9223372036854775808; it must fit into 64 bits"),
+        ("--digits 11", "'11' is no label of this model; its labels go from 0 to 9"),
+        ("--digits -1", "'-1' is no label"),
+        ("--prompt 4x", "'4x' is no label"),
+        ("--digits 3 --prompt 3", "--digits and --prompt exclude each other"),
+        ("--merge", "--merge needs --lora"),
+        ("--lora-scale 0.5", "--lora-scale needs --lora"),
+        ("--lora plain.safetensors --lora-scale nan", "--lora-scale is nan"),
+        ("--lora plain.safetensors", "is a denoiser, not a lora"),
+        ("--model plain.safetensors --guidance 2", "nothing that --guidance could strengthen"),
+        ("--model plain.safetensors --digits 3", "takes no condition: it draws whatever comes, and no '3'"),
+        ("--model tokens.safetensors --prompt 123", "'123' is no prompt of this model"),
+        ("--out grid.xyz", "the type must be one of .png"),
+        ("--out data", "the type must be one of .png"),
+        ("--out file/grid.png", "cannot write 'file/grid.png'"),
+        (f"--out {'x' * 300}.png", "File name too long"),
+        ("--wrong", "unrecognized arguments: --wrong"),
     ],
 )
-def test_sample_refuses(words, message, tmp_path, capsys):
-    (tmp_path / "cut.safetensors").write_bytes((FOLDER / f"{MODEL}.safetensors").read_bytes()[:3000])
-    (tmp_path / "file").write_text("")
-    words = words.replace("MODEL", "03-scales" if "--size" in words else MODEL)
-    words = words.replace("CUT", str(tmp_path / "cut.safetensors")).replace("TMP", str(tmp_path)).split()
-    before = sorted(tmp_path.iterdir())
-    assert main(["sample", "--out", str(tmp_path / "grid.png"), *words]) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
-    assert sorted(tmp_path.iterdir()) == before, "nothing may be written"
-
-
-@needs_weights
-def test_prompts_put_two_digits_on_one_canvas(tmp_path, capsys):
-    ask = ["sample", "--model", "06-attention", "--steps", "1", "--size", "8", "--out", str(tmp_path / "a.png")]
-    assert main([*ask, "--prompt", "42", "7_"]) == 0
-    assert Image.open(tmp_path / "a.png").size == (2 * 2 * 16, 2 * 8)  # two numbers, each pixel 2 x 2
-    for bad, words in {"4": "'4'; it must be two digits", "4x": "'4x'; it must be", "123": "'123'; it must be"}.items():
-        assert main([*ask, "--prompt", bad]) == 2
-        assert words in capsys.readouterr().err
-    assert main([*ask, "--prompt", "42", "--digits", "4"]) == 2
-    assert main([*ask, "--prompt", "42", "--count", "0"]) == 2
-    assert main(["sample", "--model", MODEL, "--prompt", "42", "--out", str(tmp_path / "b.png")]) == 2
-    assert "reads no prompts" in capsys.readouterr().err and not (tmp_path / "b.png").exists()
-
-
-def test_digits_need_a_model_with_labels(tmp_path, capsys):
-    assert main(["sample", "--model", MODEL, "--digits", "3", "--out", str(tmp_path / "a.png")]) == 2
-    assert "knows no digits" in capsys.readouterr().err and not list(tmp_path.iterdir())
-
-
-@needs_weights
-@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif"])
-def test_sample_draws(kind, tmp_path):
-    out = tmp_path / "new" / f"grid.{kind}"
-    assert main(f"sample --model {MODEL} --steps 2 --count 7 --seed 3 --out".split() + [str(out)]) == 0
-    with Image.open(out) as picture:
-        assert picture.size == (392, 56) and getattr(picture, "n_frames", 1) == (3 if kind == "gif" else 1)
-
-
-@needs_weights
-def test_one_seed_one_file(tmp_path):
-    files = [tmp_path / f"{i}.png" for i in range(3)]
-    for file, seed in zip(files, "001"):
-        main(f"sample --model {MODEL} --steps 2 --count 3 --sampler ddpm --seed {seed} --out {file}".split())
-    a, b, c = (file.read_bytes() for file in files)
-    assert a == b != c
-
-
-@needs_weights
-def test_evaluate_writes_json(tmp_path, capsys):
-    out = tmp_path / "scores.json"
-    words = f"evaluate --model {MODEL} --samples 12 --steps 2 --seed 5".split()
-    assert main([*words, "--json", str(out)]) == 0
-    scores = json.loads(out.read_text())
-    assert (scores["model"], scores["samples"], scores["seed"]) == (MODEL, 12, 5) and scores["floor"]["frechet"] > 0
-    assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
-    assert main([*words[:3], "--samples", "5001"]) == 2
-    assert "from 10 to 5000" in capsys.readouterr().err
-    assert main([*words, "--json", str(tmp_path)]) == 2
+def test_sample_refuses(words, message, here, capsys):
+    refuses(f"sample --model labels.safetensors --size 8 --out grid.png {words}", message, capsys, here)
 
 
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
-        ("--recipe mnist-m33", "unknown recipe 'mnist-m33'; there are"),
-        ("--recipe mnist-m3 --data cats", "unknown data 'cats'"),
-        ("--recipe mnist-m3 --images 0", "images is 0"),
-        ("--recipe mnist-m3 --out FILE/run", "is not a folder that can be written to"),
-        ("--recipe mnist-m3 --resume", "holds no run to resume"),
-        ("--recipe mnist-m3 --device tpu9", "--device is 'tpu9'"),
+        ("--samples 9", "samples is 9; it must lie from 10 to 50"),
+        ("--samples 51", "it must lie from 10 to 50, half of the synthetic test set"),
+        ("--samples -1", "samples is -1"),
+        ("--steps 1001", "from 1 to T = 1000"),
+        ("--guidance nan", "guidance is nan"),
+        ("--seed 9223372036854775808", "seed is 9223372036854775808"),
+        ("--data cats", "unknown data 'cats'"),
+        ("--json data/..", "it is a folder"),
+        ("--model plain.safetensors --guidance 2", "nothing that --guidance could strengthen"),
+        ("--model of_mnist.safetensors", "MNIST is neither in"),
+        ("--data fashion", "FashionMNIST is neither in"),
     ],
 )
-def test_train_refuses(words, message, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    words = words.replace("FILE", str(tmp_path / "file")).split()
-    assert main(["train", "--out", str(tmp_path / "run"), *words]) == 2
-    assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+def test_evaluate_refuses(words, message, here, capsys):
+    (here / "data").mkdir()
+    refuses(f"evaluate --model labels.safetensors --samples 10 --steps 1 {words}", message, capsys, here)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--recipe mnist-m33", "unknown recipe 'mnist-m33'; there are"),
+        ("--recipe file.yaml", "no recipe file 'file.yaml'"),
+        ("--recipe empty.yaml", "recipe empty.yaml: expected keys and values, found nothing"),
+        ("--data cats", "data.name is 'cats'"),
+        ("--images 0", "images is 0; it must lie from 1"),
+        ("--out file/run", "cannot write 'file/run/run.yaml'"),
+        ("--out file", "cannot write"),
+        ("--resume", "holds no run to resume"),
+        ("--device tpu9", "--device is 'tpu9'"),
+    ],
+)
+def test_train_refuses(words, message, here, capsys):
+    (here / "empty.yaml").write_text("# nothing\n")
+    refuses(f"train --recipe quick.yaml --out run {words}", message, capsys, here)
+
+
+def test_a_budget_that_is_none_and_a_data_folder_that_is_a_file(here, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("DIFFUSION101_BUDGET", "huge")
+        refuses("train --recipe quick.yaml --out run --images 8", "it must be smoke, cpu or gpu", capsys, here)
+    monkeypatch.setenv("DIFFUSION101_DATA", "file")
+    refuses("train --recipe quick.yaml --out run", "the data folder 'file' is a file", capsys, here)
+    refuses("lora train --recipe quick.yaml --out run", "lora train needs one of task adapter", capsys, here)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif"])
+def test_sample_draws(kind, here):
+    assert main(f"sample --model plain.safetensors --size 8 --steps 2 --count 7 --out new/grid.{kind}".split()) == 0
+    with Image.open(here / "new" / f"grid.{kind}") as picture:
+        assert picture.size == (112, 16) and getattr(picture, "n_frames", 1) == (3 if kind == "gif" else 1)
+
+
+def drawn(name, words) -> bytes:
+    assert main(f"sample --size 8 --steps 3 --out {name}.png {words}".split()) == 0
+    return open(f"{name}.png", "rb").read()
+
+
+def test_every_option_is_heard(here):
+    """One seed, one file; and each option changes what is drawn."""
+    base = drawn("a", "--model labels.safetensors --digits 3 7")
+    assert drawn("b", "--model labels.safetensors --prompt 3 7") == base, "labels are prompts too"
+    assert drawn("c", "--model labels.safetensors --digits 3 7 --guidance 1 --sampler dpmpp_2m --seed 0") == base
+    words = "--guidance 2", "--guidance 0", "--sampler ddim", "--sampler ddpm", "--seed 1", "--digits 3 8", "--steps 4"
+    others = [drawn("d", f"--model labels.safetensors --digits 3 7 {word}") for word in words]
+    assert len({base, *others}) == 1 + len(words)
+    again = "--model labels.safetensors --sampler ddpm --steps 2 --seed 4"
+    assert drawn("e", again) == drawn("f", again)
+
+
+def test_what_is_asked_for_is_drawn_in_that_order(here, monkeypatch):
+    requests = []
+    real = commands.draw
+    monkeypatch.setattr(commands, "draw", lambda model, request: requests.append(request) or real(model, request))
+    drawn("a", "--model labels.safetensors --digits 3 7 --count 5")
+    drawn("b", "--model tokens.safetensors --prompt 42 7_ 9")
+    drawn("c", "--model tokens.safetensors --digits 4")
+    drawn("d", "--model labels.safetensors")
+    drawn("e", "--model plain.safetensors")
+    conds = [None if request.cond is None else request.cond.tolist() for request in requests]
+    assert conds == [[3, 7, 3, 7, 3], [[4, 2], [7, 10], [9, 10]], [[4, 10]], list(range(10)) * 4, None]
+    assert [request.shape for request in requests] == [(5, 8, 8), (3, 8, 16), (1, 8, 8), (40, 8, 8), (40, 8, 8)]
+    assert Image.open("b.png").size == (2 * 3 * 16, 2 * 8)  # three numbers, each pixel 2 x 2
+
+
+def test_evaluate_writes_json_and_says_what_it_used(here, capsys):
+    words = "evaluate --model labels.safetensors --samples 12 --steps 2 --seed 5 --guidance 1.5".split()
+    assert main([*words, "--json", "new/scores.json"]) == 0
+    said = "mnist could not be had when labels.safetensors was trained: it is scored on synthetic data"
+    assert said in capsys.readouterr().err
+    scores = json.loads((here / "new" / "scores.json").read_text())
+    asked = {"model": "labels.safetensors", "samples": 12, "seed": 5, "steps": 2, "guidance": 1.5}
+    assert (asked | {"sampler": "dpmpp_2m", "data": "synthetic"}).items() <= scores.items()
+    assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
+    assert main("evaluate --model of_mnist.safetensors --samples 10 --steps 1 --data synthetic".split()) == 0
+    assert json.loads(capsys.readouterr().out)["guidance"] == 1.0
+
+
+def test_train_says_what_stands_in_for_mnist_then_draws(here, capsys):
+    assert main("train --recipe quick.yaml --out run --images 8".split()) == 0
+    printed = capsys.readouterr()
+    assert "mnist could not be had: this run trains on synthetic data instead." in printed.err
+    assert "2 steps of 4 pictures on cpu, about " in printed.err and "with scoring" in printed.err
+    assert printed.out.startswith('run/model.safetensors: {"') and '"data": "synthetic"' in printed.out
+    refuses("train --recipe quick.yaml --out run --images 8", "run already holds a run; add --resume", capsys, here)
+    assert drawn("a", "--model run/model.safetensors --digits 1")
+
+
+def test_an_unforeseen_error_keeps_its_traceback(here, capsys, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(commands, "draw", broken)
+    assert main("sample --model plain.safetensors --size 8 --out grid.png".split()) == 1
+    error = capsys.readouterr().err
+    assert f"unforeseen ZeroDivisionError; {ERRORS} tells more" in error and error.count("\n") == 1
+    assert "in broken" in (here / ERRORS).read_text()
+    (here / "run").mkdir()
+    monkeypatch.setattr(commands.fit, "fit", broken)
+    assert main("train --recipe quick.yaml --out run".split()) == 1
+    assert "in broken" in (here / "run" / ERRORS).read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (PermissionError(13, "Permission denied", "x.pt"), "x.pt: Permission denied"),
+        (MemoryError(), "there is not enough memory for this"),
+    ],
+)
+def test_a_machines_limits_are_no_tracebacks(error, message, here, capsys, monkeypatch):
+    def limited(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(commands.fit, "fit", limited)
+    refuses("train --recipe quick.yaml --out run", message, capsys, here)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_train_interrupted_resumed_then_sampled(yaml, tmp_path, how):
-    out, env = tmp_path / "run", os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "diffusion101", "train", "--recipe", str(yaml), "--out", str(out)]
-    command += ["--images", "1200"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    metrics = out / "metrics.jsonl"
+def test_train_interrupted_then_resumed_as_it_says(here, how):
+    """The one test through a process and its signals."""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    (here / "quick.yaml").write_text((here / "quick.yaml").read_text().replace("size: 8", "name: synthetic, size: 8"))
+    words = "-m diffusion101 train --recipe quick.yaml --out run --images 2400".split()
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *words], **pipes, env=env)
+    metrics = here / "run" / "metrics.jsonl"
     while not (metrics.exists() and metrics.stat().st_size > 2000):
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(how)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"{' '.join(command[3:])} --resume" in printed
-    assert not (out / "model.safetensors").exists() and (out / "state.pt").exists()
-    assert main(command[3:]) == 2
-    assert main([*command[3:], "--resume"]) == 0
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and f"python {' '.join(words)} --resume" in printed
+    assert not (here / "run" / "model.safetensors").exists() and (here / "run" / "state.pt").exists()
+    assert main([*words[2:], "--resume"]) == 0
     rows = [json.loads(row)["step"] for row in metrics.read_text().splitlines()]
-    assert rows == list(range(1, 151))
-    picture = tmp_path / "grid.png"
-    model = str(out / "model.safetensors")
-    assert main(["sample", "--model", model, "--size", "8", "--steps", "4", "--out", str(picture)]) == 0
-    assert picture.stat().st_size > 100
+    assert rows == list(range(1, 601))
 
 
-def test_help_names_the_commands():
-    command = [sys.executable, "-m", "diffusion101", "--help"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert all(name in printed for name in ("train", "sample", "evaluate"))
+def test_help_names_the_commands_and_version(capsys):
+    for words in (["--help"], ["sample", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("train", "sample", "evaluate", "lora", "--guidance"))

@@ -3,8 +3,10 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from diffusion101 import data, strokes
+from diffusion101 import data
+from diffusion101.data import images, synthetic
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def nothing_at_hand(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFUSION101_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(datasets.MNIST, "download", refused)
     monkeypatch.setattr(datasets.FashionMNIST, "download", refused)
-    monkeypatch.setattr(data, "STROKES", {"train": (300, 1), "test": (100, 2)})
+    monkeypatch.setattr(images, "SYNTHETIC", {"train": (300, 1), "test": (100, 2)})
     return tmp_path / "data"
 
 
@@ -27,14 +29,14 @@ def idx_files(tmp_path, monkeypatch):
     """A data folder with 20 pictures in MNIST's own file format."""
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    images, labels = strokes.dataset(20, seed=7)
+    digits, labels = synthetic.dataset(20, seed=7)
     for split in ("train", "t10k"):
         head = b"\x00\x00\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (20, 28, 28))
-        (raw / f"{split}-images-idx3-ubyte").write_bytes(head + images.numpy().tobytes())
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(head + digits.numpy().tobytes())
         head = b"\x00\x00\x08\x01" + (20).to_bytes(4, "big")
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(head + labels.byte().numpy().tobytes())
     monkeypatch.setenv("DIFFUSION101_DATA", str(tmp_path / "data"))
-    return images, labels
+    return digits, labels
 
 
 def test_reads_mnist_and_caches_it(idx_files, tmp_path):
@@ -54,12 +56,66 @@ def test_a_read_only_folder_gets_no_cache(idx_files, tmp_path):
         (tmp_path / "data").chmod(0o755)
 
 
-def test_strokes_stand_in_for_mnist(nothing_at_hand):
+def test_synthetic_digits_stand_in_for_mnist(nothing_at_hand):
     found = data.load("mnist")
-    assert found.name == "strokes" and len(found) == 300 and "drawn on the spot" in found.sentence
-    assert [file.name for file in (nothing_at_hand / "cache").iterdir()] == ["strokes-train.safetensors"]
-    assert torch.equal(data.load("strokes").images, found.images)
+    assert found.name == "synthetic" and len(found) == 300
+    assert found.sentence == "This notebook uses 300 digits drawn on the spot (MNIST could not be had)."
+    assert [file.name for file in (nothing_at_hand / "cache").iterdir()] == ["synthetic-train.safetensors"]
+    asked_for = data.load("synthetic")
+    assert torch.equal(asked_for.images, found.images) and "could not" not in asked_for.sentence
     assert not torch.equal(data.load("mnist", "test").images, found.images[:100])
+
+
+def test_who_wants_no_stand_in_gets_none(nothing_at_hand):
+    with pytest.raises(ValueError, match="MNIST is neither in .* nor can it be downloaded"):
+        data.load("mnist", stand_in=False)
+    assert not (nothing_at_hand / "cache").exists()
+
+
+def test_the_data_folder_is_a_file(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DIFFUSION101_DATA", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match="the data folder .*file' is a file; set DIFFUSION101_DATA"):
+        data.load("synthetic")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def relabel(path):
+    found = load_file(path)
+    save_file(found | {"labels": found["labels"] + 9}, path)
+
+
+def flatten(path):
+    found = load_file(path)
+    save_file(found | {"images": found["images"].flatten(1)}, path)
+
+
+@pytest.mark.parametrize("spoil", [cut, relabel, flatten])
+def test_a_damaged_cache_is_made_again_or_named(idx_files, tmp_path, monkeypatch, spoil):
+    from torchvision import datasets
+
+    data.load("mnist")
+    cache = tmp_path / "data" / "cache" / "mnist-train.safetensors"
+    whole = cache.read_bytes()
+    spoil(cache)
+    assert torch.equal(data.load("mnist").images, idx_files[0]) and cache.read_bytes() == whole
+    spoil(cache)
+    cut(tmp_path / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte")  # nothing left to make it from
+    monkeypatch.setattr(datasets.MNIST, "download", lambda self: None)
+    with pytest.raises(ValueError, match="mnist-train.safetensors is damaged, and MNIST cannot be had to make it"):
+        data.load("mnist")
+
+
+def test_a_full_disk_gets_no_cache(idx_files, tmp_path, monkeypatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise images.SafetensorError("No space left on device")
+
+    monkeypatch.setattr(images, "save_file", full)
+    assert len(data.load("mnist")) == 20 and not list((tmp_path / "data" / "cache").iterdir())
 
 
 def test_fashion_has_no_stand_in(nothing_at_hand):
@@ -68,15 +124,15 @@ def test_fashion_has_no_stand_in(nothing_at_hand):
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="unknown data 'mnits'; there are mnist, fashion, strokes"):
+    with pytest.raises(ValueError, match="unknown data 'mnits'; there are mnist, fashion, synthetic"):
         data.load("mnits")
     with pytest.raises(ValueError, match="unknown split 'validation'"):
         data.load("mnist", "validation")
 
 
-@pytest.mark.parametrize("name", ["mnist", "strokes"])
+@pytest.mark.parametrize("name", ["mnist", "synthetic"])
 def test_size(idx_files, name, monkeypatch):
-    monkeypatch.setattr(data, "STROKES", {"train": (30, 1), "test": (10, 2)})
+    monkeypatch.setattr(images, "SYNTHETIC", {"train": (30, 1), "test": (10, 2)})
     found = data.load(name, size=16)
     assert found.images.shape[1:] == (1, 16, 16) and found.images.dtype == torch.uint8 and found.images.max() > 150
 

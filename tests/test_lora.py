@@ -1,25 +1,31 @@
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from diffusion101 import lora
-from diffusion101.milestones import MILESTONES
-from diffusion101.networks import UNet
+from diffusion101 import checkpoint, lora
+from diffusion101.__main__ import main
+from diffusion101.core import schedules
+from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig
+from diffusion101.training import recipe, tasks
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "lora.json").read_text())
-EVERYWHERE = r"conv\d$|to_(q|k|v|out)$"
+EVERYWHERE = r"conv\d?$|to_(q|k|v|out)$"
+CONFIG = UNetConfig(levels=(Level(16), Level(32, cross=True)), time=16, condition=Tokens(width=24))
 
 
 @pytest.fixture
 def net() -> UNet:
-    """M6 with random values everywhere."""
-    net, g = UNet(MILESTONES["M6"]), torch.Generator().manual_seed(0)
+    """A small UNet that reads tokens, with random values everywhere."""
+    net, g = UNet(CONFIG), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in net.parameters():
-            p.copy_(torch.randn(p.shape, generator=g) * 0.1)
+            p.copy_((torch.randn(p.shape, generator=g) * 0.1).half())  # as a weight file keeps them
     return net
 
 
@@ -94,12 +100,19 @@ def test_merged_equals_unmerged_and_unmerging_is_exact(net, match):
     assert torch.equal(net(x, t, cond), unmerged)
 
 
-def test_scale_zero_is_the_base(net):
+def test_strength_0_is_the_base_and_1_what_was_trained_whatever_alpha(net):
     x, t, cond = inputs()
     before = net(x, t, cond)
-    learn(lora.wrap(net, rank=2))
-    lora.scale(net, 0.0)
-    assert torch.equal(net(x, t, cond), before)
+    learn(lora.wrap(net, rank=2, alpha=7.0))
+    trained = net(x, t, cond)
+    for strength, expected in ((0.0, before), (1.0, trained)):
+        lora.scale(net, strength)
+        assert torch.equal(net(x, t, cond), expected)
+    adapter = next(iter(lora.layers(net).values())).adapters["default"]
+    lora.scale(net, 0.5)
+    assert adapter.strength == 0.5 and adapter.factor == 0.5 * 7.0 / 2
+    with pytest.raises(ValueError, match="no adapter named 'other'"):
+        lora.scale(net, 1.0, "other")
 
 
 def test_two_adapters_mix(net):
@@ -123,7 +136,7 @@ def test_two_adapters_mix(net):
 
 def test_state_round_trip(net):
     x, t, cond = inputs()
-    other = UNet(MILESTONES["M6"])
+    other = UNet(CONFIG)
     other.load_state_dict(net.state_dict())
     lora.wrap(net, rank=3, alpha=6.0, match=EVERYWHERE)
     learn(net)
@@ -135,11 +148,73 @@ def test_state_round_trip(net):
 def test_a_foreign_adapter_is_refused_by_its_first_layer(net):
     tensors = lora.state(learn(lora.wrap(net, rank=3)) or net)
     with pytest.raises(ValueError, match="no layer body.inner.down_ask.0.attend.to_k here"):
-        lora.load(UNet(MILESTONES["M5"]), tensors)
-    wider = UNet(MILESTONES["M6"].__class__(**{**MILESTONES["M6"].__dict__, "context": 32}))
-    with pytest.raises(ValueError, match=r"its body.inner.down_ask.0.attend.to_k is \(64, 64\), here it is \(64, 32\)"):
+        lora.load(UNet(replace(CONFIG, levels=(Level(16), Level(32)), condition=Labels())), tensors)
+    wider = UNet(replace(CONFIG, condition=Tokens(width=32)))
+    with pytest.raises(ValueError, match=r"its body.inner.down_ask.0.attend.to_k is \(32, 24\), here it is \(32, 32\)"):
         lora.load(wider, tensors)
     assert not lora.layers(wider), "nothing may be half loaded"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.pop("0.up"), "0.up is missing"),
+        (lambda t: t.update({"0.what": t["0.up"]}), "nobody knows what 0.what is"),
+        (lambda t: t.update({"0.up": t["0.up"][:, :1]}), "do not belong together"),
+        (lambda t: t.update({"0.up": t["0.up"][:, :0], "0.down": t["0.down"][:0]}), "do not belong together"),
+        (lambda t: t.update({"0.alpha": torch.tensor([1.0, 2.0])}), "do not belong together"),
+        (lambda t: t.update({"0.alpha": torch.tensor(torch.nan)}), "do not belong together"),
+        (lambda t: t.clear(), "is empty"),
+    ],
+)
+def test_damaged_adapters_are_refused_and_nothing_is_half_loaded(spoil, message):
+    def fresh():
+        return nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 2))
+
+    tensors = lora.state(lora.wrap(fresh(), rank=2, match="0|1"))
+    spoil(tensors)
+    model = fresh()
+    with pytest.raises(ValueError, match=message):
+        lora.load(model, tensors)
+    assert not lora.layers(model) and all(p.requires_grad for p in model.parameters())
+
+
+def test_a_second_file_on_the_same_layers_leaves_the_first_alone(net):
+    x, t, cond = inputs()
+    lora.wrap(net, rank=2)
+    learn(net)
+    everywhere = UNet(CONFIG)
+    tensors = lora.state(lora.wrap(everywhere, rank=3, match=EVERYWHERE))
+    before, layers = net(x, t, cond), set(lora.layers(net))
+    with pytest.raises(ValueError, match="already has an adapter named 'default'"):
+        lora.load(net, tensors)
+    assert set(lora.layers(net)) == layers and torch.equal(net(x, t, cond), before)
+    lora.load(net, tensors, "second")
+    assert set(lora.layers(net)) > layers
+
+
+def test_training_on_after_load_trains_every_tensor_of_the_adapter(net):
+    x, t, cond = inputs()
+    tensors = lora.state(learn(lora.wrap(net, rank=3, match=EVERYWHERE)) or net)
+    other = UNet(CONFIG)
+    base = {key: value for key, value in net.state_dict().items() if ".adapters." not in key}
+    other.load_state_dict({key.replace(".base.", "."): value for key, value in base.items()})
+    lora.load(other, tensors)
+    other(x, t, cond).square().mean().backward()
+    learning = {key for key, p in other.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learning == {key for key, _ in other.named_parameters() if ".adapters." in key}
+    assert {key for key, p in other.named_parameters() if p.requires_grad} == learning
+
+
+def test_an_adapter_added_while_merged_is_refused(net):
+    learn(lora.wrap(net, rank=2))
+    tensors = lora.state(net)
+    lora.merge(net)
+    weights = {key: value.clone() for key, value in net.state_dict().items()}
+    for add in (lambda: lora.wrap(net, rank=1, name="b"), lambda: lora.load(net, tensors, "b")):
+        with pytest.raises(ValueError, match="unmerge first"):
+            add()
+    assert weights.keys() == net.state_dict().keys()
 
 
 def test_refuses(net):
@@ -152,28 +227,40 @@ def test_refuses(net):
         lora.wrap(net)
 
 
-def test_a_file_trained_by_a_recipe_then_drawn_with(net, tmp_path, monkeypatch, capsys, pictures):
-    """lora train, sample with --lora at scales 0 and 1, merged or not, and a model that it does not fit."""
-    from diffusion101 import checkpoint, runs, schedules
-    from diffusion101.__main__ import main
-    from diffusion101.denoiser import Denoiser
-    from diffusion101.recipe import load
 
-    base = tmp_path / "base.safetensors"
-    checkpoint.write(base, net.state_dict(), checkpoint.describe(Denoiser(net, schedules.cosine(), "v")))
+
+@pytest.fixture
+def base(net, tmp_path):
+    """A weight file of the small network, and the recipe of an adapter for it."""
+    path = tmp_path / "base.safetensors"
+    about = {"network": asdict(CONFIG), "schedule": schedules.cosine().spec, "predict": "v"}
+    checkpoint.write(path, net.state_dict(), about | {"kind": "denoiser"})
     (tmp_path / "mine.yaml").write_text(
-        f"kind: lora\nwarm_start: {base}\ndata: strokes\nhand: heavy\nshots: 20\nimages: 80\nbatch: 8\nlr: 0.05\n"
-        "evaluate: {samples: 0}\n"
+        f"task: adapter\nmodel: {{start: {path}}}\nprocess: {{schedule: {{kind: cosine}}, predict: v, loss: l1}}\n"
+        "data: {name: synthetic, size: 8, handwriting: heavy, shots: 20}\n"
+        "train: {batch: 8, optimizer: adamw, lr: 0.05, ema: 0.9}\nscore: {samples: 0}\n"
     )
-    monkeypatch.setattr("diffusion101.data.load", lambda *a: pictures)
-    assert main(["lora", "train", "--recipe", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run")]) == 0
-    adapter = tmp_path / "run" / "model.safetensors"
-    about, tensors = checkpoint.read(adapter)
-    assert about["kind"] == "lora" and about["parameters"] == sum(
-        v.numel() for k, v in tensors.items() if "alpha" not in k
-    )
-    assert adapter.stat().st_size < base.stat().st_size / 10
-    common = f"sample --model {base} --digits 1 2 --steps 2".split()
+    return path
+
+
+def test_an_adapter_keeps_the_process_of_its_model_and_takes_the_recipes_loss(base, tmp_path):
+    mine = recipe.load(tmp_path / "mine.yaml")
+    assert tasks.task(mine).build().loss_name == "l1"
+    with pytest.raises(ValueError, match="process must be that of .*base.safetensors: Schedule.kind=cosine.*, v"):
+        tasks.task(replace(mine, process=replace(mine.process, predict="eps"))).build()
+    with pytest.raises(ValueError, match="match is '.', which is no regular expression"):
+        tasks.task(replace(mine, adapter=recipe.Adapter(match="("))).build()
+
+
+def test_trained_by_a_recipe_then_drawn_with(base, tmp_path, capsys, small_synthetic):
+    """lora train, sample with --lora at strengths 0 and 1, merged or not, and bases that it is not for."""
+    run = tmp_path / "run"
+    assert main(["lora", "train", "--recipe", str(tmp_path / "mine.yaml"), "--out", str(run), "--images", "160"]) == 0
+    adapter = run / "model.safetensors"
+    about, tensors = checkpoint.read(adapter, "lora")
+    assert about["parameters"] == sum(v.numel() for k, v in tensors.items() if "alpha" not in k)
+    assert about["base"]["fingerprint"] == checkpoint.load(base).about["fingerprint"]
+    common = f"sample --model {base} --prompt 1 2 --size 8 --steps 2".split()
     files = {}
     for name, words in {
         "base": [],
@@ -183,10 +270,15 @@ def test_a_file_trained_by_a_recipe_then_drawn_with(net, tmp_path, monkeypatch, 
     }.items():
         out = tmp_path / f"{name}.png"
         assert main([*common, *map(str, words), "--out", str(out)]) == 0
-        files[name] = out.read_bytes()
-    assert files["base"] == files["zero"] != files["one"]
-    assert load(tmp_path / "mine.yaml").hand == "heavy" and runs.build(load(tmp_path / "mine.yaml")).null == 10
-    assert main(["sample", "--model", "01-basic", "--lora", str(adapter), "--out", str(tmp_path / "no.png")]) == 2
-    assert "there is no layer body" in capsys.readouterr().err
-    assert main(["sample", "--model", str(base), "--lora", "classifier", "--out", str(tmp_path / "no.png")]) == 2
-    assert "is a classifier, not a lora" in capsys.readouterr().err and not (tmp_path / "no.png").exists()
+        files[name] = np.asarray(Image.open(out), dtype=int)
+    assert (files["base"] == files["zero"]).all() and (files["base"] != files["one"]).any()
+    assert abs(files["one"] - files["merged"]).max() <= 1
+    capsys.readouterr()
+
+    other, refused = tmp_path / "other.safetensors", ["--size", "8", "--out", str(tmp_path / "no.png")]
+    about, state = checkpoint.read(base, "denoiser")
+    checkpoint.write(other, {key: value + 0.1 for key, value in state.items()}, about)
+    assert main(["sample", "--model", str(other), "--lora", str(adapter), *refused]) == 2
+    assert "is an adapter for base, not for this one" in capsys.readouterr().err
+    assert main(["sample", "--model", str(base), "--lora", str(base), *refused]) == 2
+    assert "is a denoiser, not a lora" in capsys.readouterr().err and not (tmp_path / "no.png").exists()

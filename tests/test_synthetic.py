@@ -4,21 +4,21 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from diffusion101 import strokes
+from diffusion101.data import synthetic
 
 
 @pytest.fixture(scope="module")
 def sample():
     """2000 digits as fractions of full ink, (2000, 28, 28) float32, and their labels."""
-    images, labels = strokes.dataset(2000, seed=7)
+    images, labels = synthetic.dataset(2000, seed=7)
     return images[:, 0] / 255, labels
 
 
 def test_a_seed_is_the_same_digits_and_another_seed_others():
-    images, labels = strokes.dataset(50, seed=3)
-    again, same = strokes.dataset(50, seed=3)
+    images, labels = synthetic.dataset(50, seed=3)
+    again, same = synthetic.dataset(50, seed=3)
     assert torch.equal(images, again) and torch.equal(labels, same)
-    others, different = strokes.dataset(50, seed=4)
+    others, different = synthetic.dataset(50, seed=4)
     assert not torch.equal(labels, different)
     assert not torch.equal(images, others)
 
@@ -26,27 +26,27 @@ def test_a_seed_is_the_same_digits_and_another_seed_others():
 def test_the_default_generator_is_torchs_own():
     labels = torch.arange(10)
     torch.manual_seed(0)
-    first, second = strokes.draw(labels), strokes.draw(labels)
+    first, second = synthetic.draw(labels), synthetic.draw(labels)
     torch.manual_seed(0)
-    assert torch.equal(strokes.draw(labels), first)
+    assert torch.equal(synthetic.draw(labels), first)
     assert not torch.equal(first, second)
 
 
 def test_dataset_leaves_torchs_own_generator_alone():
     before = torch.get_rng_state()
-    strokes.dataset(3)
+    synthetic.dataset(3)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_chunks_leave_no_trace(monkeypatch):
-    whole, _ = strokes.dataset(40, size=16)
-    monkeypatch.setattr(strokes, "CHUNK", 16 * 16 * 44 * 7)  # about 7 digits at a time, and 40 is no multiple
-    assert torch.equal(strokes.dataset(40, size=16)[0], whole)
+    whole, _ = synthetic.dataset(40, size=16)
+    monkeypatch.setattr(synthetic, "CHUNK", 16 * 16 * 44 * 7)  # about 7 digits at a time, and 40 is no multiple
+    assert torch.equal(synthetic.dataset(40, size=16)[0], whole)
 
 
 @pytest.mark.parametrize("size", [8, 13, 28, 61])
 def test_every_size_is_a_box_with_a_black_border_around_ink(size):
-    images, labels = strokes.dataset(200, size)
+    images, labels = synthetic.dataset(200, size)
     assert images.shape == (200, 1, size, size) and images.dtype == torch.uint8
     assert labels.shape == (200,) and labels.dtype == torch.int64
     assert images.flatten(1).amax(1).min() > 80
@@ -55,13 +55,13 @@ def test_every_size_is_a_box_with_a_black_border_around_ink(size):
 
 
 def test_no_labels_no_digits():
-    assert strokes.draw(torch.empty(0, dtype=torch.int64)).shape == (0, 1, 28, 28)
+    assert synthetic.draw(torch.empty(0, dtype=torch.int64)).shape == (0, 1, 28, 28)
 
 
 def test_a_larger_size_is_the_same_drawing():
     labels = torch.arange(100) % 10
-    small, large = (strokes.draw(labels, size, torch.Generator().manual_seed(1)).float() for size in (28, 56))
-    other = strokes.draw(labels, 28, torch.Generator().manual_seed(2)).float()
+    small, large = (synthetic.draw(labels, size, torch.Generator().manual_seed(1)).float() for size in (28, 56))
+    other = synthetic.draw(labels, 28, torch.Generator().manual_seed(2)).float()
     error = (avg_pool2d(large, 2) - small).abs().mean()
     assert error < 0.1 * (other - small).abs().mean()
 
@@ -98,7 +98,7 @@ def test_the_digits_are_told_apart_and_match_their_labels(sample):
     images, labels = sample
     means = torch.stack([images[labels == digit].mean(0) for digit in range(10)]).flatten(1)
     asked = torch.arange(1000) % 10
-    fresh = strokes.draw(asked, generator=torch.Generator().manual_seed(8)).flatten(1) / 255
+    fresh = synthetic.draw(asked, generator=torch.Generator().manual_seed(8)).flatten(1) / 255
     right = torch.cdist(fresh, means).argmin(1) == asked
     assert right.float().mean() > 0.8  # measured 0.86; MNIST itself 0.81
     assert torch.stack([right[asked == digit].float().mean() for digit in range(10)]).min() > 0.6
@@ -128,8 +128,8 @@ def test_writers_differ_in_slant_and_weight(sample):
 
 
 def test_the_sheet_blends_control_points_and_lifts_the_pen_between_strokes():
-    sheet = strokes.sheet()
-    texts = [text for ways in strokes.WAYS.values() for text in ways]
+    sheet = synthetic.sheet()
+    texts = [text for ways in synthetic.WAYS.values() for text in ways]
     assert torch.allclose(sheet.blend.sum(-1), torch.ones(sheet.lift.shape))
     curve = sheet.blend @ sheet.control
     assert curve.abs().max() < 1.2  # no overshoot far off the sheet
@@ -141,8 +141,8 @@ def test_the_sheet_blends_control_points_and_lifts_the_pen_between_strokes():
 
 
 def test_a_loop_closes_without_a_corner():
-    sheet = strokes.sheet()
-    way = [text for ways in strokes.WAYS.values() for text in ways].index("40 05 49 94 40")
+    sheet = synthetic.sheet()
+    way = [text for ways in synthetic.WAYS.values() for text in ways].index("40 05 49 94 40")
     curve = (sheet.blend[way] @ sheet.control[way])[: sheet.lift[way].int().argmax() + 1]
     first, last = curve[1] - curve[0], curve[-1] - curve[-2]
     assert torch.equal(curve[0], curve[-1])
@@ -153,14 +153,14 @@ def test_a_lifted_pen_leaves_no_ink():
     curve = torch.tensor([[[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]])  # two upright bars
     for lifted, bridged in ((True, False), (False, True)):
         lift = torch.tensor([[False, lifted, False, True]])
-        picture = strokes.ink(*strokes.place(curve, lift, torch.zeros(1, 3), 28), 28)[0]
+        picture = synthetic.ink(*synthetic.place(curve, lift, torch.zeros(1, 3), 28), 28)[0]
         assert picture[:, 6].any() and picture[:, 22].any()
         assert picture[:, 12:17].any() == bridged
 
 
 def test_ink_falls_from_full_to_none_across_the_contour():
     start, end = torch.tensor([[[0.25, 0.5]]]), torch.tensor([[[0.75, 0.5]]])
-    picture = strokes.ink(start, end, torch.tensor([[0.1]]), torch.ones(1, 1), 200)[0]  # rows 80 to 120 are inked
+    picture = synthetic.ink(start, end, torch.tensor([[0.1]]), torch.ones(1, 1), 200)[0]  # rows 80 to 120 are inked
     row, column = picture[:, 100].int(), picture[100].int()
     assert (row[86:114] == 255).all() and (row[:75] == 0).all() and (row[125:] == 0).all()
     assert row[79] < 128 < row[80] and row[120] < 128 < row[119]  # half way at the radius
@@ -170,14 +170,14 @@ def test_ink_falls_from_full_to_none_across_the_contour():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda g: strokes.draw(torch.tensor([3, 10]), generator=g), "label 10 .* 0..9"),
-        (lambda g: strokes.draw(torch.tensor([-1]), generator=g), "label -1 .* 0..9"),
-        (lambda g: strokes.draw(torch.tensor([1.0]), generator=g), "float32 .* int64"),
-        (lambda g: strokes.draw(torch.tensor(3), generator=g), r"shape \(\); .* \(N,\)"),
-        (lambda g: strokes.draw(torch.tensor([3]), 7, g), "size is 7; .* at least 8"),
-        (lambda g: strokes.dataset(0), "count is 0; .* at least 1"),
-        (lambda g: strokes.dataset(-5), "count is -5; .* at least 1"),
-        (lambda g: strokes.dataset(10**12, size=4), "size is 4; .* at least 8"),
+        (lambda g: synthetic.draw(torch.tensor([3, 10]), generator=g), "label 10 .* 0..9"),
+        (lambda g: synthetic.draw(torch.tensor([-1]), generator=g), "label -1 .* 0..9"),
+        (lambda g: synthetic.draw(torch.tensor([1.0]), generator=g), "float32 .* int64"),
+        (lambda g: synthetic.draw(torch.tensor(3), generator=g), r"shape \(\); .* \(N,\)"),
+        (lambda g: synthetic.draw(torch.tensor([3]), 7, g), "size is 7; .* at least 8"),
+        (lambda g: synthetic.dataset(0), "count is 0; .* at least 1"),
+        (lambda g: synthetic.dataset(-5), "count is -5; .* at least 1"),
+        (lambda g: synthetic.dataset(10**12, size=4), "size is 4; .* at least 8"),
     ],
 )
 def test_bad_input_is_named_before_any_work(call, words):
