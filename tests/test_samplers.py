@@ -116,6 +116,12 @@ def test_who_adds_fresh_noise(name, noisy):
     assert (before.x.std() > 0.1) == noisy and (last.x == 0).all()
 
 
+def test_the_larger_variance_too_adds_none_in_the_last_step():
+    s, x = schedules.linear(), torch.ones(1000, 1)
+    *_, before, last = samplers.ddpm(lambda x, t: Denoised(0 * x, 0 * x), x, s, steps=3, variance="beta")
+    assert before.x.std() > 0.1 and (last.x == 0).all()
+
+
 def test_what_a_step_tells():
     s = schedules.cosine()
     path = run("dpmpp_2m", "cosine", 7, n=3)
