@@ -30,7 +30,8 @@ class Mixture:
         """
 
         def denoise(x: Tensor, t: Tensor) -> Denoised:
-            signal, noise = at(s.signal, t, x), at(s.noise, t, x)  # (B, 1)
+            here = s.on(x.device)
+            signal, noise = at(here.signal, t, x), at(here.noise, t, x)  # (B, 1)
             variance = signal**2 * self.std**2 + noise**2  # (B, 1), of x within one normal
             away = x[:, None] - signal[..., None] * self.means  # (B, K, D)
             odds = (self.weights.log() - away.square().sum(-1) / (2 * variance)).softmax(1)  # (B, K)
