@@ -109,7 +109,7 @@ def test_hostile_networks(saved, network, message):
         (lambda about: about | {"schedule": {"kind": ["cosine"]}}, "unknown schedule"),
         (lambda about: about | {"schedule": {"kind": "cosine", "T": 10**13}}, "T is 10000000000000"),
         (lambda about: about | {"schedule": {"kind": "cosine", "T": True}}, "T is True"),
-        (lambda about: about | {"schedule": {"kind": "cosine", "s": 10**400}}, "s must be|int too large"),
+        (lambda about: about | {"schedule": {"kind": "cosine", "s": 10**400}}, "s must be|schedule cosine: "),
         (lambda about: about | {"schedule": {"kind": "linear", "beta_end": "0.02"}}, "schedule linear"),
     ],
 )

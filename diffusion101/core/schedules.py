@@ -95,7 +95,7 @@ def make(kind: str = "", **options: float) -> Schedule:
         raise ValueError(f"unknown schedule {kind!r}; there are {', '.join(KINDS)}")
     try:
         return KINDS[kind](**options)
-    except (TypeError, OverflowError) as error:
+    except (TypeError, OverflowError, RuntimeError) as error:  # an integer too large for torch
         raise ValueError(f"schedule {kind}: {error}") from None
 
 
