@@ -1,8 +1,8 @@
 """How many of the 100 numbers can be kept from training? For lesson 06: writes assets/measured/06_held_out.json.
 
-python -m tools.measure_06 [--hidden 70 90] [--images 16000] [--samples 300]
+python -m tools.measure_06 [--hidden 70 90] [--images 12000] [--samples 300]
 
-Trains M6 once for each, every time from 04-cosine; three minutes each on one CPU core.
+Trains M6 once for each, every time from 04-cosine; about three minutes each on one CPU core.
 """
 
 import argparse
@@ -27,11 +27,11 @@ def measure(hidden: int, images: int, samples: int, device: torch.device) -> dic
     """One M6 that was never shown so many numbers: the shares of numbers with both digits right."""
     chosen = recipe.load("mnist-numbers", total=images, data__hidden=hidden)
     task = tasks.task(chosen)
-    model, stream = task.build().to(device), task.stream(task.images("train", stand_in=False).to(device))
+    model, stream = task.build().to(device), task.stream(task.images("train", "mnist").to(device))
     for step in tqdm(train(model, stream, chosen), total=chosen.steps, desc=f"{hidden} hidden", unit="step"):
         pass
     how = recipe.Score(samples=samples)
-    real = reference(task.images("test", stand_in=False).to(device), samples, how.seed)
+    real = reference(task.images("test", "mnist").to(device), samples, how.seed)
     shares = score_numbers(step.run.ema.module.eval(), real, hidden, how)
     return shares | {"images": step.images, "training_seed": chosen.train.seed, "start": chosen.model.start}
 
@@ -43,7 +43,7 @@ def keep(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, nargs="+", default=[70, 90])
-    parser.add_argument("--images", type=int, default=16_000)
+    parser.add_argument("--images", type=int, default=12_000)
     parser.add_argument("--samples", type=int, default=300)
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
