@@ -130,7 +130,11 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Denoiser:
         raise ValueError(f"{name} does not fit: its {len(state)} tensors are too few for its network")
     with torch.device("meta"):  # so that wide layers cost nothing before their weights are known to be there
         fits(UNet(what.network), state, name)
-    denoiser = Denoiser(UNet(what.network), schedules.make(**what.schedule), what.predict)
+    try:
+        schedule = schedules.make(**what.schedule)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    denoiser = Denoiser(UNet(what.network), schedule, what.predict)
     denoiser.network.load_state_dict(state)
     denoiser.about = about
     return denoiser.to(device).eval()

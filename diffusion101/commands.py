@@ -90,9 +90,9 @@ def evaluate(a: argparse.Namespace) -> None:
     used = a.data or str(about.get("data"))
     job = tasks.task(replace(learned, score=how))
     test, train = job.images("test", used), job.images("train", used)
+    job.check(model, train, test)
     if a.data is None and used != learned.data.name:
         tell(f"{learned.data.name} could not be had when {a.lora or a.model} was trained: it is scored on {used} data.")
-    job.check(model, train, test)
     announce(job.seconds_to_score(model, test), Request(count=a.samples, steps=a.steps))
     scores = score_model(model, test, how, learned.data.hidden, train, bar("scoring"))
     text = json.dumps({"model": a.model, "lora": a.lora} | scores, indent=2)

@@ -90,7 +90,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--size 7", "divisible by 2"),
         ("--size 100000", "100000 x 100000 are too much"),
         ("--count 41000 --out a.jpg", "pixels are too many for .jpg"),
-        ("--count 4000 --steps 1000 --out a.gif", "a film of 4000 pictures in 1000 steps is too large"),
+        ("--count 5000 --steps 1000 --out a.gif", "a film of 5000 pictures in 1000 steps is too large"),
         ("--device tpu9", "--device is 'tpu9', which this machine does not have"),
         ("--device meta", "--device is 'meta'"),
         ("--device cuda:99", "--device is 'cuda:99'"),
