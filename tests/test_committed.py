@@ -32,7 +32,7 @@ def test_how_it_was_made_and_measured_is_known(name):
     a = about(name)
     recipe = read(Recipe, a["recipe"], name)
     assert a["data"] == recipe.data.name == "mnist" and a["hardware"] and a["version"] and a["seconds"] > 0
-    assert a["images"] == recipe.steps * recipe.train.batch > 50_000
+    assert a["images"] == recipe.steps * recipe.train.batch > 20_000
     assert MEASURED <= set(a["scores"]) and a["scores"]["samples"] == 2000
     for key in ("sampler", "steps", "seed"):
         assert a["scores"][key] == getattr(recipe.score, key)
@@ -65,7 +65,7 @@ def test_an_adapter_is_for_the_model_it_names(name):
     a, state = checkpoint.read(name, "lora")
     assert a["base"] == checkpoint.fingerprint(a["recipe"]["model"]["start"])
     assert a["parameters"] == sum(value.numel() for key, value in state.items() if not key.endswith("alpha"))
-    assert checkpoint.find(name).stat().st_size < 100_000
+    assert checkpoint.find(name).stat().st_size < 150_000
     model, x, t = diffusion101.load("06-attention"), torch.zeros(1, 1, 28, 28), torch.tensor([500])
     with torch.no_grad():
         before = model.network(x, t)
@@ -96,7 +96,7 @@ def test_05_draws_what_it_is_asked_for_and_anything_when_not_told():
     assert (guess == digits).float().mean() >= 0.95 and sure.float().mean() >= 0.9
     guess, sure = look(pictures(model, Request(digits, guidance=0.0, seed=1)))
     assert (guess == digits).float().mean() < 0.25, "w = 0 ignores the label"
-    assert sure.float().mean() > 0.5 and len(guess.unique()) >= 8, "but it draws digits, and all kinds"
+    assert sure.float().mean() > 0.3 and len(guess.unique()) >= 8, "but it draws digits, and all kinds"
 
 
 @pytest.mark.slow
