@@ -3,7 +3,7 @@
 python -m tools.measure_07 strengths    the committed adapters, turned up and down
 python -m tools.measure_07 trained      fresh adapters in several places, and the whole network, on the same pictures
 
-Each replaces its own part of the file; about two and five minutes on one CPU core. The judge was trained on plain
+Each replaces its own part of the file; about two and three minutes on one CPU core. The judge was trained on plain
 digits and reads only half of real outlined ones; so its last layer is fitted anew to outlined training digits ("read").
 """
 
@@ -114,8 +114,8 @@ def trained(ruler: Ruler, keep, images: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["strengths", "trained"])
-    parser.add_argument("--images", type=int, default=6000)
-    parser.add_argument("--samples", type=int, default=300)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--samples", type=int, default=200)
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ruler, how = Ruler(args.samples, device), Request()
