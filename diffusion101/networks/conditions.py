@@ -5,6 +5,7 @@ a batch (`spread`) and reads itself off the command line (`parse`). Tables are d
 projection at zero would have no gradient, and be heard late.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,14 +15,14 @@ from torch import Tensor, nn
 DIGITS = "0123456789"
 
 
-class Condition:
+class Condition(ABC):
     """What all conditions share. cond is int64: (B,) labels or (B, L) tokens."""
 
     __pydantic_config__ = {"extra": "forbid", "strict": True}  # for whoever reads a config from a file
 
+    @abstractmethod
     def empty(self, n: int) -> Tensor:
         """n conditions that say nothing: what guidance compares with, what `drop` puts in."""
-        raise NotImplementedError
 
     def places(self, words: Sequence[str]) -> int:
         """How many pictures wide the answer to these words is."""
