@@ -120,7 +120,12 @@ for line in sys.stdin:  # one attempt per line, each in a child, so that torch i
 def test_killed_at_ten_random_moments(tmp_path):
     """kill -9 of a run that keeps its state at every step, resumed until done: bit for bit the uninterrupted run."""
     out, chance = tmp_path / "killed", random.Random()
-    train_in(LONG, tmp_path / "whole", save_every=0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the children, which fork: sums over other parts may differ in the last bit
+    try:
+        train_in(LONG, tmp_path / "whole", save_every=0)
+    finally:
+        torch.set_num_threads(threads)
     program = PROGRAM.format(tests=str(os.path.dirname(__file__)), out=str(out))
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     killed = 0
