@@ -1,14 +1,18 @@
 """What every committed notebook keeps to, beyond reproducing its outputs under `pytest --nbval`."""
 
 import ast
+import base64
 import copy
+import io
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from tools.normalise import CHANCE, IGNORED, code_cells, dumps, normalise, read, settle, tags
 from tools.repository import MACHINE_PATH, ROOT, address, notebooks
@@ -221,6 +225,20 @@ def test_a_second_run_keeps_what_differs_in_numbers_only(text: str, kept: bool) 
     code_cells(new)[2].outputs[0].text = text
     settle(old, new)
     assert (dumps(new) == dumps(old)) == kept
+
+
+def test_pictures_become_palettes_once() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (90, 90, 1), dtype=np.uint8).repeat(3, 2)
+    noise = np.concatenate([grey, np.full_like(grey[..., :1], 255)], -1)  # (90, 90, 4), as matplotlib writes
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "png")
+    nb, png = sample(), base64.b64encode(buffer.getvalue()).decode()
+    code_cells(nb)[1].outputs = [new_output("display_data", data={"image/png": png})]
+    once = normalise(copy.deepcopy(nb))
+    small = code_cells(once)[1].outputs[0].data["image/png"]
+    picture = Image.open(io.BytesIO(base64.b64decode(small)))
+    assert len(small) < len(png) and picture.mode == "P" and dumps(normalise(copy.deepcopy(once))) == dumps(once)
+    assert np.abs(np.asarray(picture.convert("RGB"), dtype=int) - grey).mean() < 4, "nobody sees the difference"
 
 
 def test_nbval_and_the_tools_leave_out_the_same() -> None:

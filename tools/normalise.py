@@ -26,6 +26,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # holds a random id; t
 IGNORED = "nbval-ignore-output"
 # Durations and addresses; tests/nbval.cfg leaves out the same.
 CHANCE = re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s|min)\b|\b0x[0-9a-fA-F]{6,}")
+COLOURS = 128  # of a picture: grey digits and a few curves need no more, and a notebook stays small
 LEVELS = 8  # of 255: what another processor's rounding may change in a picture
 
 
@@ -93,7 +94,20 @@ def _tidy(output: NotebookNode) -> NotebookNode:
         for kind in output.data:
             if kind in ("image/png", "image/jpeg"):
                 output.data[kind] = output.data[kind].strip()
+        if "image/png" in output.data:
+            output.data["image/png"] = _palette(output.data["image/png"])
     return output
+
+
+def _palette(png: str) -> str:
+    """The same picture in few colours, if that makes it smaller; a palette stays as it is."""
+    picture, smaller = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
+    if picture.mode == "P":
+        return png
+    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(smaller, "png", optimize=True)
+    small = base64.b64encode(smaller.getvalue()).decode()
+    return small if len(small) < len(png) else png
 
 
 def settle(old: NotebookNode, new: NotebookNode) -> None:
