@@ -227,8 +227,6 @@ def test_refuses(net):
         lora.wrap(net)
 
 
-
-
 @pytest.fixture
 def base(net, tmp_path):
     """A weight file of the small network, and the recipe of an adapter for it."""
