@@ -119,7 +119,7 @@ def test_weight_decay_shrinks_what_has_no_gradient(tiny, pictures, optimizer):
 
 
 def test_ema_by_hand(tiny, pictures):
-    tiny = but(tiny, ema=0.3)  # (1 + n) / (10 + n) passes 0.3 at the fourth step
+    tiny = but(tiny, ema=0.3, lr=0.05)  # (1 + n) / (10 + n) passes 0.3 at the fourth step
     model = build(tiny)
     expected = None
     for n, step in enumerate(train(model, pictures, tiny)):
