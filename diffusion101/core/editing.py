@@ -29,7 +29,7 @@ def invert(denoise: Denoise, x0: Tensor, s: Schedule, steps: int = 50, spacing: 
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """From noise a (share 0) to noise b (share 1), both (B, ...), on the arc between them (Shoemake 1985, section 3.3).
+    """From noise a (share 0) to noise b (share 1), both (B, ...), on the arc between them (Shoemake 1985).
 
     share: a number, or one for each picture (B,). Half of two noises added up is a noise too weak for T; on the arc
     the length stays. Where a and b point the same way, or opposite ways and no arc is the shortest, a straight line.
@@ -59,18 +59,19 @@ def inpaint(
 
     After each step of ddpm the kept part is replaced by known, noised as much as the rest; so the rest hears of it in
     the next step only, too late to fit. Hence every `jump` steps are drawn `resample` times: noise is added until the
-    time before them, and they are drawn again. The last ones, which end at t = 0, are drawn once.
+    time before them, and they are drawn again. The last ones, which end at t = 0, are drawn once. It stays an
+    approximation: what is drawn early has heard a noisy known part only, and cannot change its mind later.
 
     x       (B, ...) standard normal noise
     known   (B, ...) what is to be kept; what it holds elsewhere is ignored
-    mask    1 or True where known is kept, else 0; any shape that broadcasts to x
+    mask    True or 1 where known is kept; any shape that broadcasts to x
 
     With jump = 1 the network is called resample (steps - 1) + 1 times.
     """
     for name, value in (("resample", resample), ("jump", jump)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
-    times, keep = s.times(steps, spacing), mask.to(x)
+    times, keep, known = s.times(steps, spacing), mask.to(x.device).bool(), known.to(x)
     for first in range(0, steps, jump):
         stretch = times[first : first + jump + 1]
         for again in range(resample if stretch[-1] > 0 else 1):
@@ -80,5 +81,5 @@ def inpaint(
             for t, r in zip(stretch, stretch[1:]):
                 x, x0 = ancestral(denoise, x, s, t, r, generator)[1:]
                 noised = q_sample(known, full(x, r), draw_noise(x, generator), s)
-                x = keep * noised + (1 - keep) * x
+                x = torch.where(keep, noised, x)
                 yield Step(r, x, x0)
