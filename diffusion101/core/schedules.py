@@ -104,7 +104,7 @@ def even_times(place: Callable[[Tensor], Tensor]) -> Callable[[Schedule, int], l
 # What a sampler's steps share out equally: functions (Schedule, steps) -> the times wished for after T, the last one 0.
 SPACINGS = {
     "uniform": uniform_times,
-    "log_snr": even_times(torch.log),  # equal steps in lam = log(signal / noise), as DPM-Solver has them (Lu et al. 2022)
+    "log_snr": even_times(torch.log),  # equal steps in lam = log(signal / noise): DPM-Solver, Lu et al. 2022
     "karras": even_times(lambda sigma: sigma ** (1 / 7)),  # Karras et al. 2022, eq. 5 with rho = 7
 }
 
