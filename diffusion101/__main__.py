@@ -11,6 +11,7 @@ import torch
 
 from . import __version__, commands
 from .core.samplers import SAMPLERS
+from .core.schedules import SPACINGS
 from .data.images import NAMES
 from .figures import files
 from .training import recipe
@@ -69,6 +70,7 @@ def drawing(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", required=True, help="a name from assets/checkpoints, or a .safetensors file")
     sub.add_argument("--sampler", default="dpmpp_2m", help=f"{', '.join(SAMPLERS)} (default dpmpp_2m)")
     sub.add_argument("--steps", type=int, default=10, help="network calls per picture (default 10)")
+    sub.add_argument("--spacing", default="uniform", help=f"of the steps: {', '.join(SPACINGS)} (default uniform)")
     sub.add_argument("--guidance", type=float, help="0 ignores the digit, 1 obeys, above 1 insists (default 1)")
     sub.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     sub.add_argument("--lora", help="an adapter to put on the model: a name or a .safetensors file")

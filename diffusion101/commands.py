@@ -65,7 +65,8 @@ def sample(a: argparse.Namespace) -> None:
 def asked(a: argparse.Namespace, model: Denoiser, words: list[str] | None) -> Request:
     """What the options ask for; the words, repeated up to --count, or all that the model can be told."""
     count = a.count if a.count is not None else len(words) if words else 40
-    options = dict(sampler=a.sampler, steps=a.steps, seed=a.seed, guidance=1.0 if a.guidance is None else a.guidance)
+    options = dict(sampler=a.sampler, steps=a.steps, spacing=a.spacing, seed=a.seed)
+    options["guidance"] = 1.0 if a.guidance is None else a.guidance
     request = Request(None, count, size=(a.size, a.size), **options)  # checks the count before a tensor is made of it
     if model.condition is None:
         if words:
@@ -80,7 +81,7 @@ def asked(a: argparse.Namespace, model: Denoiser, words: list[str] | None) -> Re
 def evaluate(a: argparse.Namespace) -> None:
     if a.json != "-":
         files.check_writable(Path(a.json))
-    how = {"samples": a.samples, "sampler": a.sampler, "steps": a.steps, "seed": a.seed}
+    how = {"samples": a.samples, "sampler": a.sampler, "steps": a.steps, "spacing": a.spacing, "seed": a.seed}
     how = read(recipe.Score, how | ({} if a.guidance is None else {"guidance": a.guidance}), "evaluate")
     how = replace(how, guidance=1.0) if a.guidance is None else how
     model = opened(a)

@@ -82,6 +82,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--guidance nan", "the guidance is nan; it must be a finite number"),
         ("--guidance inf", "the guidance is inf"),
         ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
+        ("--spacing even", "unknown spacing 'even'; there are uniform, log_snr, karras"),
         ("--count 0", "the count of pictures is 0; it must be at least 1"),
         ("--count -3", "the count of pictures is -3"),
         ("--count 1000000000000", "1,000,000,000,000 pictures of 8 x 8 are too much"),
@@ -125,6 +126,7 @@ def test_sample_refuses(words, message, here, capsys):
         ("--samples -1", "samples is -1"),
         ("--steps 1001", "from 1 to T = 1000"),
         ("--guidance nan", "guidance is nan"),
+        ("--spacing even", "'karras'"),
         ("--seed 9223372036854775808", "seed is 9223372036854775808"),
         ("--data cats", "unknown data 'cats'"),
         ("--json data/..", "it is a folder"),
@@ -182,8 +184,10 @@ def test_every_option_is_heard(here):
     """One seed, one file; and each option changes what is drawn."""
     base = drawn("a", "--model labels.safetensors --digits 3 7")
     assert drawn("b", "--model labels.safetensors --prompt 3 7") == base, "labels are prompts too"
-    assert drawn("c", "--model labels.safetensors --digits 3 7 --guidance 1 --sampler dpmpp_2m --seed 0") == base
-    words = "--guidance 2", "--guidance 0", "--sampler ddim", "--sampler ddpm", "--seed 1", "--digits 3 8", "--steps 4"
+    defaults = "--guidance 1 --sampler dpmpp_2m --spacing uniform --seed 0"
+    assert drawn("c", f"--model labels.safetensors --digits 3 7 {defaults}") == base
+    words = ["--guidance 2", "--guidance 0", "--sampler ddim", "--sampler ddpm", "--seed 1", "--digits 3 8"]
+    words += ["--steps 4", "--spacing log_snr", "--spacing karras"]
     others = [drawn("d", f"--model labels.safetensors --digits 3 7 {word}") for word in words]
     assert len({base, *others}) == 1 + len(words)
     again = "--model labels.safetensors --sampler ddpm --steps 2 --seed 4"
@@ -206,16 +210,17 @@ def test_what_is_asked_for_is_drawn_in_that_order(here, monkeypatch):
 
 
 def test_evaluate_writes_json_and_says_what_it_used(here, capsys):
-    words = "evaluate --model labels.safetensors --samples 12 --steps 2 --seed 5 --guidance 1.5".split()
+    options = "--samples 12 --steps 2 --spacing karras --seed 5 --guidance 1.5"
+    words = f"evaluate --model labels.safetensors {options}".split()
     assert main([*words, "--json", "new/scores.json"]) == 0
     said = "mnist could not be had when labels.safetensors was trained: it is scored on synthetic data"
     assert said in capsys.readouterr().err
     scores = json.loads((here / "new" / "scores.json").read_text())
-    asked = {"model": "labels.safetensors", "samples": 12, "seed": 5, "steps": 2, "guidance": 1.5}
+    asked = {"model": "labels.safetensors", "samples": 12, "seed": 5, "steps": 2, "guidance": 1.5, "spacing": "karras"}
     assert (asked | {"sampler": "dpmpp_2m", "data": "synthetic"}).items() <= scores.items()
     assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
     assert main("evaluate --model of_mnist.safetensors --samples 10 --steps 1 --data synthetic".split()) == 0
-    assert json.loads(capsys.readouterr().out)["guidance"] == 1.0
+    assert {"guidance": 1.0, "spacing": "uniform"}.items() <= json.loads(capsys.readouterr().out).items()
 
 
 def test_train_says_what_stands_in_for_mnist_then_draws(here, capsys):

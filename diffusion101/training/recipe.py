@@ -111,6 +111,7 @@ class Score(Part):
     samples: Annotated[int, Field(ge=0, le=30_000)] = 2000
     sampler: Literal[tuple(SAMPLERS)] = "dpmpp_2m"
     steps: Annotated[int, Field(ge=1)] = 10
+    spacing: Literal[tuple(schedules.SPACINGS)] = "uniform"
     guidance: float = 2.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
