@@ -22,6 +22,7 @@ from .order import Order  # noqa: E402
 from .reading import read  # noqa: E402
 
 PICTURES, WORDS = 40, 2000  # the most that is drawn at once, and the most letters that ask for it
+COLUMNS = 5  # of the grid
 GUIDANCE, STEPS, SEED, SCALE = (0.0, 10.0), (1, 100), (0, 2**31 - 1), (-2.0, 2.0)
 WIDTH = 840  # pixels of the screen that a grid may take
 FONT = ["system-ui", "sans-serif"]  # every machine's own: none is fetched
@@ -78,7 +79,7 @@ class Offer:
             raise ValueError(f"this asks for {len(words)} pictures; write {self.tab.hint}, for 1 to {PICTURES} of them")
         how = dict(guidance=wish.guidance, sampler=wish.sampler, steps=wish.steps, seed=wish.seed)
         how |= {"lora": wish.lora, "lora_scale": wish.scale} if wish.lora else {}
-        return Order(wish.model, tuple(words), size=self.models[wish.model], **how)
+        return Order(wish.model, tuple(words), size=self.models[wish.model], grid=COLUMNS, **how)
 
 
 def offers() -> list[Offer]:
@@ -146,14 +147,14 @@ def _fill(offer: Offer, device: str) -> None:
             guidance = gr.Slider(*GUIDANCE, value=2.0, step=0.1, label="Guidance", info="1 obeys, more insists")
             steps = gr.Slider(*STEPS, value=10, step=1, label="Steps")
             sampler = gr.Dropdown([*SAMPLERS], value=Order.sampler, label="Sampler")
-            seed = gr.Number(0, minimum=SEED[0], maximum=SEED[1], precision=0, label="Seed")
+            seed = gr.Number(3, minimum=SEED[0], maximum=SEED[1], precision=0, label="Seed")
             model = gr.Dropdown(models, value=models[-1], label="Model", visible=len(models) > 1)
             some = bool(offer.adapters)
             lora = gr.Dropdown([("none", ""), *offer.adapters], value="", label="Adapter (LoRA)", visible=some)
             scale = gr.Slider(*SCALE, value=1.0, step=0.05, label="Its strength", visible=some)
             button = gr.Button("Draw", variant="primary")
         with gr.Column(scale=5):
-            picture = gr.Image(format="png", label="Drawn", show_label=False, interactive=False, buttons=["fullscreen"])
+            picture = gr.Image(format="png", label="Drawn", show_label=False, interactive=False, buttons=[])
             line = gr.Markdown()
             file = gr.DownloadButton("Download PNG", interactive=False)
     gr.on(

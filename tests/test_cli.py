@@ -182,6 +182,7 @@ def test_again_refuses(here, capsys):
     """What is no picture of ours, what would be ignored beside it, and weights that are others by now."""
     sample("a.png", "--model labels.safetensors --digits 3")
     Image.new("L", (8, 8)).save("foreign.png")
+    capsys.readouterr()
     refuses("sample --out b.png", "sample needs --model, or --again with a picture", capsys, here)
     refuses("sample --again foreign.png --out b.png", "foreign.png does not say how it was drawn", capsys, here)
     refuses("sample --again cut.safetensors --out b.png", "is damaged or no picture", capsys, here)
