@@ -42,7 +42,7 @@ def client(address, tmp_path_factory):
 def asked(client, tab="/digits", **changes):
     """All that comes back, step by step: (picture, line, file)."""
     job = client.submit(*((GOOD if tab == "/digits" else NUMBERS) | changes).values(), api_name=tab)
-    job.result(timeout=120)
+    job.result(timeout=600)
     return job.outputs()
 
 

@@ -77,7 +77,7 @@ def start(words, count: int) -> list[subprocess.Popen]:
 def test_two_processes_train_what_one_trains(here):
     """The same losses and weights but for rounding, through torchrun; one folder, one voice."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "program.py", *train("two", 64)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("two/model.safetensors") == 1 and done.stderr.count("8 steps of 8 pictures on cpu") == 1
     assert main(train("one", 64)) == 0
@@ -104,7 +104,7 @@ def test_a_process_that_is_lost_or_stopped_loses_nothing(here, ill):
             time.sleep(0.02)
         for process in [second] if ill == "lost" else processes:
             process.send_signal(signal.SIGKILL if ill == "lost" else signal.SIGTERM)
-        (out, error), quiet = [process.communicate(timeout=60) for process in processes]
+        (out, error), quiet = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()
