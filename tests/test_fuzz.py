@@ -117,7 +117,10 @@ def test_metadata_of_weight_files(weights, data, tmp_path):
 
 VALUES = "0 1 3 -1 42 7_ nan inf 1e3 x 99999999999999999999 cpu meta cuda:7 FILE DIR".split() + [""]
 FLAGS = "--model --out --digits --prompt --count --size --steps --sampler --guidance --seed --lora --lora-scale --merge"
-FLAGS = [*FLAGS.split(), *"--spacing --samples --data --json --device --recipe --images --resume --wrong".split()]
+FLAGS = [
+    *FLAGS.split(),
+    *"--spacing --format --raw --grid --again --samples --data --json --device --recipe --images --resume --wrong".split(),
+]
 
 
 @examples(150)
