@@ -16,7 +16,7 @@ _GUIDED = "Denoised(u0 + scale * (c0 - u0), u + scale * (c - u))"
 _ALL = [
     Bug(
         "uniform noise",
-        "DDPM's pictures drift into light grey, and a network trained so finds no noise it knows at t = T.",
+        "DDPM's pictures are white from edge to edge.",
         "torch.rand where torch.randn was meant: one letter. Its numbers lie in [0, 1], so their mean is 1/2 and their "
         "deviation 0.29. Every step adds light and too little noise; the network expects neither.",
         ("training", "sampling"),
@@ -65,7 +65,7 @@ _ALL = [
     ),
     Bug(
         "noise at the last step",
-        "Fine grain over finished pictures: faint after 1,000 steps, coarse after 20.",
+        "Fine grain over finished pictures: not to be seen after 1,000 steps, coarser the fewer they are.",
         "Every step of DDPM adds noise but the last: there is nothing left to go back to. The posterior's variance is "
         "0 there by itself; whoever takes beta, or the logarithm of a clipped variance, has to say so.",
         ("sampling",),
@@ -77,7 +77,7 @@ _ALL = [
     ),
     Bug(
         "variance for standard deviation",
-        "Smooth, simple, half-empty digits that are all alike: the sampler hardly wanders.",
+        "Hardly anything: digits a little smoother and more alike than they should be.",
         "The noise was multiplied by its variance, not by the root of it. Variances are below 1, so that is too "
         "little: x_t holds less noise than the network is told, and what it takes for noise and removes is picture.",
         ("sampling",),
@@ -92,7 +92,7 @@ _ALL = [
     ),
     Bug(
         "w against 1 + w",
-        "Right digits, but thicker, plainer and more alike than the paper's at the same w.",
+        "Right digits, but bolder than the paper's at the same w: what guidance does, good and bad, comes one w early.",
         "Two conventions: c + w (c - u) counts from the condition, u + w (c - u) from no condition, so the same number "
         "means one more. Ho & Salimans write the first, Imagen and most code the second.",
         ("sampling",),
@@ -115,7 +115,7 @@ _ALL = [
     ),
     Bug(
         "betas one off",
-        "Nothing to be seen with T = 1,000. With T = 20 a veil of noise stays on every picture.",
+        "Nothing, with T = 1,000; the smaller T is, the more of the first step's noise stays on finished pictures.",
         "alpha_bar lacks its leading 1: index 0 is the first noisy step, as in libraries that count from 0, and the "
         "code reads it as clean data. Every t means one step more than the network was told.",
         ("training", "sampling"),
@@ -133,7 +133,7 @@ _ALL = [
     ),
     Bug(
         "normalisation to [0, 1]",
-        "Pale digits on middle grey.",
+        "White digits on middle grey, where black was meant.",
         "The process shrinks data towards 0 and the samplers clip to [-1, 1], so black is -1 and white 1. In [0, 1] "
         "the background sits at 0, where noise has its mean, and half of the range is never used.",
         ("training", "evaluation"),
@@ -157,7 +157,7 @@ _ALL = [
     ),
     Bug(
         "dropout in evaluation",
-        "Torn strokes and flecks; the same seed gives another picture each time.",
+        "Greyer strokes, and grain over all; the same seed gives another picture each time.",
         "F.dropout(h) has training=True by default and does not know of .eval(); nn.Dropout does.",
         ("sampling", "evaluation"),
         (Edit(ResBlock.forward, "self.dropout(F.silu(h))", "F.dropout(F.silu(h), 0.1)"),),
