@@ -119,7 +119,8 @@ VALUES = "0 1 3 -1 42 7_ nan inf 1e3 x 99999999999999999999 cpu meta cuda:7 FILE
 FLAGS = "--model --out --digits --prompt --count --size --steps --sampler --guidance --seed --lora --lora-scale --merge"
 FLAGS = [
     *FLAGS.split(),
-    *"--spacing --format --raw --grid --again --samples --data --json --device --recipe --images --resume --wrong".split(),
+    *"--spacing --format --raw --grid --again".split(),
+    *"--samples --data --json --device --recipe --images --resume --wrong".split(),
 ]
 
 

@@ -52,6 +52,7 @@ PLANTED = {  # a module: an import that it may not have, and how lint-imports te
     "order.py": ("from .commands import sample", "order -> diffusion101.commands"),
     "figures/plot.py": ("from IPython.display import display", "figures.plot -> IPython"),
     "check/lesson01.py": ("from ..commands import sample", "check.lesson01 -> diffusion101.commands"),
+    "check/audit.py": ("from .. import bugs", "check.audit -> diffusion101.bugs"),
 }
 
 
