@@ -37,7 +37,6 @@ ANYWHERE = {  # what goes wrong in any exercise, made of the right answer
     "Yours is the square of what is wanted: take the root.": torch.square,
     "Yours is the root of what is wanted: square it.": torch.sqrt,
     "Yours is one over what is wanted: turn the fraction over.": torch.reciprocal,
-    "Yours is the logarithm of what is wanted.": torch.log,
     "Right, but transposed: rows and columns are exchanged.": lambda right: right.transpose(0, 1),
     "Right, but upside down: the first is to be the last.": lambda right: right.flip(0),
     "Right, but each row runs backwards.": lambda right: right.flip(-1),

@@ -1,7 +1,5 @@
 """Lesson 01: signal against noise, a jump that starts halfway, one step of the way back."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -13,7 +11,7 @@ __all__ = ["jump", "reverse_step", "snr"]
 
 
 @exercise(
-    cases=lambda: [(torch.tensor([1, 250, 500, 1000]), s) for s in (schedules.linear(), schedules.cosine())],
+    cases=lambda: [(torch.tensor([10, 250, 500, 1000]), s) for s in (schedules.linear(), schedules.cosine())],
     done="Correct: that is schedule.snr, and all that distinguishes one t from another.",
     mistakes={
         "That is the ratio of amplitudes; signal-to-noise is a ratio of powers: square it.": dict(above=1, below=1),
@@ -31,7 +29,7 @@ __all__ = ["jump", "reverse_step", "snr"]
         "That is off by one: t = 0 is clean data, so x_t belongs to index t, not t - 1.": dict(back=1),
     },
 )
-def snr(t: Tensor, s: Schedule, above=2, below=2, back=0, scale: Callable = lambda snr: snr) -> Tensor:
+def snr(t: Tensor, s: Schedule, above=2, below=2, back=0, scale=lambda snr: snr) -> Tensor:
     """snr(t, s): from times t (B,) to the signal-to-noise ratio of x_t (B,)."""
     return scale(s.signal[t - back] ** above / s.noise[t - back] ** below)
 

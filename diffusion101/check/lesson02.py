@@ -1,7 +1,6 @@
 """Lesson 02: turning an embedding, reading the noise off a picture, counting what knowing the time costs."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -36,7 +35,7 @@ __all__ = ["new_parameters", "noise_level", "shift"]
         "The two halves are swapped: cosines first, then sines.": dict(order="sin"),
     },
 )
-def shift(e: Tensor, k: int, turn: Callable = lambda k: k, omega="", first=1, second=1, order="") -> Tensor:
+def shift(e: Tensor, k: int, turn=lambda k: k, omega="", first=1, second=1, order="") -> Tensor:
     """shift(e, k): from e (B, width) = sinusoidal(t, width) of an unknown t to sinusoidal(t + k, width)."""
     h = e.shape[1] // 2
     i = torch.arange(h)

@@ -11,7 +11,7 @@ __all__ = ["cosine_alpha_bar", "v_from_x0", "x0_from_v"]
 
 
 @exercise(
-    cases=lambda: [(1000, 0.008, 0.999), (10, 0.008, 0.999), (50, 0.1, 0.2)],
+    cases=lambda: [(400, 0.008, 0.999), (10, 0.008, 0.999), (52, 0.1, 0.2)],
     done="Correct. Lesson 04's schedule, to the last clipped beta.",
     mistakes={
         "You forgot the square: alpha_bar is a share of power, the cosine itself is signal.": dict(power=1),

@@ -1,7 +1,5 @@
 """Lesson 06: attention weights, what one key leaves alive, and which numbers were never shown."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -63,7 +61,7 @@ def _joined(row: list[int]) -> tuple[int]:
         "Those are the prompts that are left: count numbers, each once.": lambda prompts: 100 - len(prompts),
     },
 )
-def never_shown(prompts: Tensor, size=100, looked=(0, 1), once: Callable = set, name: Callable = tuple) -> int:
+def never_shown(prompts: Tensor, size=100, looked=(0, 1), once=set, name=tuple) -> int:
     """never_shown(prompts): how many of the 100 two-digit numbers are not among the prompts (N, 2); 10 is no digit."""
     return size - len(once(tuple(name(row)) for row in prompts.tolist() if all(row[i] < 10 for i in looked)))
 
