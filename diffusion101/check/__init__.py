@@ -1,4 +1,4 @@
-"""The exercises' checkers. Each prints one sentence that names the likely mistake and returns True, False or None."""
+"""The exercises' checkers. Each prints one line that names the likely mistake and returns True, False or None."""
 
 from .audit import *  # noqa: F403
 from .lesson01 import *  # noqa: F403
