@@ -25,6 +25,7 @@ PLACES = {  # name: column and row, both -1, 0 or 1
     "bottom left": (-1, 1), "bottom": (0, 1), "bottom right": (1, 1),
 }  # fmt: skip
 PLAIN = "plain"  # the handwriting that goes without saying
+UNSAID = {"colour": 0.2, "size": 0.6, "place": 0.2, "hand": 0.3}  # how often a caption leaves it open
 NOUNS = ("{}", "number {}", "digit {}", "numeral {}")
 BEHIND = (", {}", " {}")  # a place behind its digit, and before it
 BEFORE = ("{}: {}", "{}, {}", "{} there is {}")
@@ -77,12 +78,11 @@ def _thing(random: Random, things: int) -> Thing:
     return Thing(random.randrange(10), colour, size, place, hand)
 
 
-def forget(scene: Scene, random: Random) -> Scene:
-    """The scene with some of it left unsaid; the digits are always said, and the plain handwriting never."""
-    rates = {"colour": 0.2, "size": 0.6, "place": 0.2, "hand": 0.3}
+def forget(scene: Scene, random: Random, keys: Sequence[str] = ("colour", "size", "place", "hand")) -> Scene:
+    """The scene with some of these left unsaid; the digits are always said, and the plain handwriting never."""
 
     def less(thing: Thing) -> Thing:
-        gone = {key: None for key, rate in rates.items() if random.random() < rate}
+        gone = {key: None for key in keys if random.random() < UNSAID[key]}
         return replace(thing, **({"hand": None} if thing.hand == PLAIN else {}) | gone)
 
     return tuple(map(less, scene))
@@ -128,6 +128,18 @@ def _vocabulary() -> tuple[str, ...]:
 
 
 VOCABULARY = _vocabulary()  # every word that a caption can hold
+EXAMPLES = (
+    "a big yellow zero in the middle",
+    "a thin white one on the right",
+    "a blue two, bottom left",
+    "a handwritten number three",
+    "a bold purple four at the top",
+    "in the bottom right corner there is a green 5",
+    "a large six",
+    "a small red seven, top left",
+    "a slanted numeral eight in blue, top right",
+    "draw a tiny nine at the bottom",
+)
 _MEANING = {word: (key, value) for key, values in WORDS.items() for value, names in values.items() for word in names}
 _BETWEEN = {word for join in JOINS for word in words(join)}
 

@@ -1,7 +1,7 @@
-"""Pictures of scenes: real digits in colour on black, made on the spot, with captions that may say less than they show."""
+"""Pictures of scenes: real digits in colour on black, made on the spot, with captions that may say less than all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 

@@ -1,20 +1,26 @@
 """Judging scenes: where the things are, their colours and sizes by arithmetic, which digits by the classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from random import Random
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.captions import PLACES, Scene, Thing
-from ..data.scenes import COLOURS, INK, SIZES, box, window
+from ..core.denoiser import Denoiser
+from ..data.captions import PLACES, Scene, Thing, caption, draw, forget
+from ..data.images import Images
+from ..data.scenes import COLOURS, INK, SIZES, box, render, window
+from ..drawing import Request, pictures
 from .classifier import Classifier
-from .judge import judge
+from .judge import judge, load_classifier
+from .score import hardware
 
 ASIDE = 3.0  # pixels of 32: from here a thing is no longer in the middle
-ASKED = ("digit", "colour", "place")  # what counts as drawing what was said; the size is told apart
+KEYS = ("digit", "colour", "place", "size")
+ASKED = KEYS[:3]  # what counts as drawing what was said; the size is told apart
 
 
 @dataclass(frozen=True)
@@ -90,3 +96,72 @@ def parted(x: Tensor, rounds: int = 10) -> tuple[Tensor, Tensor]:
         one, two = mean(weight * first), mean(weight * ~first)
     mine = first.view(-1, 1, side, side)
     return torch.where(mine, x, -1), torch.where(mine, -1, x)
+
+
+def right(classifier: Classifier, x: Tensor, asked: Sequence[Scene]) -> list[dict[str, bool]]:
+    """Per picture x (N, 3, side, side): whether digits, colours, places and sizes are as asked; unsaid is free.
+
+    All scenes have one thing, or all have two. Of two things found, each is taken for what it fits better.
+    """
+    parts = [x] if len(asked[0]) == 1 else parted(x)
+    found = [look(classifier, part) for part in parts]
+    answers = []
+    for i, scene in enumerate(asked):
+        orders = [_fits([f.thing(i) for f in order], scene) for order in permutations(found)]
+        answers.append(max(orders, key=lambda fits: sum(fits.values())))
+    return answers
+
+
+def _fits(found: Sequence[Thing], scene: Scene) -> dict[str, bool]:
+    def fit(key: str) -> bool:
+        return all(getattr(said, key) in (None, getattr(thing, key)) for thing, said in zip(found, scene))
+
+    return {key: fit(key) for key in KEYS}
+
+
+def shares(answers: Sequence[dict[str, bool]]) -> dict[str, float]:
+    """How often each was right, and under "all" digits, colours and places together."""
+    rows = [answer | {"all": all(answer[key] for key in ASKED)} for answer in answers]
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+
+
+def score_scenes(
+    model: Denoiser,
+    test: Images,
+    how,
+    things: int = 1,
+    side: int = 32,
+    bar: Callable[..., Iterable] = lambda steps, total=0: steps,
+) -> dict:
+    """Shares of pictures that show what was asked for, drawn as `how` says (samples, sampler, steps, guidance, seed).
+
+    For scenes of one thing, and with things=2 of two: real test scenes, the ceiling; scenes as in training; held out
+    ones. Each prompt says digit, colour and place.
+    """
+    device = next(model.parameters()).device
+    classifier, test = load_classifier(device=device), test.to(device)
+    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, seed=how.seed)
+    scores = {}
+    for count in range(1, things + 1):
+        random, rows = Random(how.seed), {}
+        shown = [draw(random, count, held=i % 2 == 1) for i in range(how.samples)]
+        x = render(shown, test, torch.Generator().manual_seed(how.seed), side)
+        rows["real"] = shares(right(classifier, x, shown))
+        for kind in ("seen", "held out"):
+            asked = [forget(draw(random, count, kind == "held out"), random, ("size", "hand")) for _ in shown]
+            cond = model.condition.parse([caption(scene, random) for scene in asked])
+            drawn = pictures(model, Request(cond, size=(side, side), **options), bar)
+            rows[kind] = shares(right(classifier, drawn, asked))
+        scores[("one digit", "two digits")[count - 1]] = rows
+    about = {"samples": how.samples, "data": test.name, "hardware": hardware(device)}
+    return options | about | {"scenes": scores}
+
+
+def table(scores: dict) -> str:
+    """The scores of scenes in rows: the ceiling first, then each share, and all of it as a share of the ceiling."""
+    lines = ["                       " + "".join(f"{key:>8}" for key in (*KEYS, "all")) + "  of the ceiling"]
+    for count, rows in scores["scenes"].items():
+        for kind, row in rows.items():
+            share = row["all"] / max(rows["real"]["all"], 1e-9)
+            lines.append(f"{count:11} {kind:11}" + "".join(f"{row[key]:8.3f}" for key in row) + f"{share:16.3f}")
+    return "\n".join(lines)
