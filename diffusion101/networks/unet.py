@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from .attention import TokenBlock
 from .blocks import Down, Modulation, ResBlock, Up, norm, zeroed
-from .conditions import Heard, Labels, Tokens, Words
+from .conditions import Heard, Labels, Tokens
 from .embeddings import TimeEmbedding
+from .text import Words
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class UNetConfig:
         if any(self.heads < 1 or level.width % self.heads for level in crossing):
             raise ValueError(f"{self.heads} heads do not divide the widths of {crossing}")
         if bool(crossing) != bool(self.condition and self.condition.asked):
-            raise ValueError("tokens and cross-attention go together: some level needs cross, and condition Tokens")
+            raise ValueError("tokens and cross-attention go together: some level needs cross, and Tokens or Words")
         if isinstance(self.condition, Labels) and not self.time:
             raise ValueError("labels are heard where the time is heard: give time a width too")
 

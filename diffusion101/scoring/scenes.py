@@ -1,7 +1,6 @@
 """Judging scenes: where the things are, their colours and sizes by arithmetic, which digits by the classifier."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from random import Random
 
@@ -23,20 +22,7 @@ KEYS = ("digit", "colour", "place", "size")
 ASKED = KEYS[:3]  # what counts as drawing what was said; the size is told apart
 
 
-@dataclass(frozen=True)
-class Found:
-    """What was found of N things: digits (N,) int64, and the names of their colours, places and sizes."""
-
-    digit: Tensor
-    colour: list[str]
-    place: list[str]
-    size: list[str]
-
-    def thing(self, i: int) -> Thing:
-        return Thing(int(self.digit[i]), self.colour[i], self.size[i], self.place[i])
-
-
-def look(classifier: Classifier, x: Tensor) -> Found:
+def look(classifier: Classifier, x: Tensor) -> list[Thing]:
     """What the thing in each picture x (N, 3, side, side) in [-1, 1] is; whatever is bright belongs to it."""
     side, light = x.shape[-1], (x + 1) / 2
     ink = light.amax(1)  # (N, side, side)
@@ -46,15 +32,12 @@ def look(classifier: Classifier, x: Tensor) -> Found:
     colour = (F.normalize(hue, dim=1) @ F.normalize(table, dim=1).T).argmax(1)  # the smallest angle
     aside = ((low + high) / 2 - side / 2) * 32 / side
     step = (aside > ASIDE).long() - (aside < -ASIDE).long()  # (N, 2), -1, 0 or 1
-    places = {where: name for name, where in PLACES.items()}
     length = (high - low).amax(1)
-    between = (SIZES["small"][0] + SIZES["big"][0]) / 2 * side / 32
-    return Found(
-        judge(classifier, crop(ink, length))[0].argmax(1),
-        [[*COLOURS][i] for i in colour.tolist()],
-        [places[tuple(where)] for where in step.tolist()],
-        ["big" if big else "small" for big in (length > between).tolist()],
-    )
+    big = length > (SIZES["small"][0] + SIZES["big"][0]) / 2 * side / 32
+    digit = judge(classifier, crop(ink, length))[0].argmax(1)
+    colours, places = [*COLOURS], {where: name for name, where in PLACES.items()}
+    rows = zip(*(each.tolist() for each in (digit, colour, big, step)))
+    return [Thing(d, colours[c], "big" if b else "small", places[tuple(where)]) for d, c, b, where in rows]
 
 
 def crop(ink: Tensor, length: Tensor) -> Tensor:
@@ -107,7 +90,7 @@ def right(classifier: Classifier, x: Tensor, asked: Sequence[Scene]) -> list[dic
     found = [look(classifier, part) for part in parts]
     answers = []
     for i, scene in enumerate(asked):
-        orders = [_fits([f.thing(i) for f in order], scene) for order in permutations(found)]
+        orders = [_fits([things[i] for things in order], scene) for order in permutations(found)]
         answers.append(max(orders, key=lambda fits: sum(fits.values())))
     return answers
 
