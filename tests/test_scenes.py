@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from random import Random
 
 import pytest
@@ -28,19 +29,17 @@ def listening() -> tuple[list, object]:
     return heard, lambda captions: heard.extend(captions) or torch.zeros(len(captions), 1)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("place", PLACES)
-def test_a_thing_has_the_colour_size_and_place_it_was_given(pictures, colour, size, place):
-    x = drawn(pictures, Thing(3, colour, size, place, PLAIN))
-    light = (x[0] + 1) / 2
-    brightest = light.flatten(1)[:, light.amax(0).argmax()]
-    torch.testing.assert_close(brightest, torch.tensor(COLOURS[colour]), rtol=0, atol=0.01)
-    low, high = box(light.amax(0)[None])
-    assert abs((high - low).max() - SIZES[size][0]) <= 2
-    middle = ((low + high) / 2)[0] - 16
-    wanted = torch.tensor(PLACES[place]) * SIZES[size][1]
-    assert (middle - wanted).abs().max() <= 1.5 and low.min() >= 0 and high.max() <= 32
+def test_a_thing_has_the_colour_size_and_place_it_was_given(pictures):
+    things = [Thing(3, *parts, PLAIN) for parts in product(COLOURS, SIZES, PLACES)]
+    light = (render([(thing,) for thing in things], pictures, torch.Generator().manual_seed(0)) + 1) / 2
+    low, high = box(light.amax(1))
+    for i, thing in enumerate(things):
+        brightest = light[i].flatten(1)[:, light[i].amax(0).argmax()]
+        torch.testing.assert_close(brightest, torch.tensor(COLOURS[thing.colour]), rtol=0, atol=0.01)
+        assert abs((high - low)[i].max() - SIZES[thing.size][0]) <= 2, thing
+        wanted = 16 + torch.tensor(PLACES[thing.place]) * SIZES[thing.size][1]
+        assert ((low + high)[i] / 2 - wanted).abs().max() <= 1.5, thing
+        assert 0 <= low[i].min() and high[i].max() <= 32
 
 
 def test_two_things_do_not_touch(pictures):
