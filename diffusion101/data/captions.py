@@ -128,6 +128,7 @@ def _vocabulary() -> tuple[str, ...]:
 
 
 VOCABULARY = _vocabulary()  # every word that a caption can hold
+LONGEST = 35  # words of a caption
 EXAMPLES = (
     "a big yellow zero in the middle",
     "a thin white one on the right",
