@@ -15,6 +15,7 @@ from diffusion101.data.handwriting import bold, thin
 from diffusion101.data.scenes import COLOURS, HANDS, SIZES, Scenes, box, render
 from diffusion101.scoring import scenes as judging
 from diffusion101.scoring.judge import load_classifier
+from diffusion101.training import tasks
 
 PLAINLY = Thing(7, "red", "small", "top left", PLAIN)
 
@@ -157,6 +158,12 @@ def test_the_table_has_the_ceiling_first():
     rows = {"real": row, "seen": row | {"all": 0.45}, "held out": row | {"all": 0.0}}
     lines = judging.table({"scenes": {"one digit": rows, "two digits": rows}}).splitlines()
     assert len(lines) == 7 and "real" in lines[1] and lines[2].split()[-2:] == ["0.450", "0.500"]
+
+
+def test_a_network_without_words_cannot_be_told_captions(tiny, pictures):
+    job = tasks.task(replace(tiny, task="text", data=replace(tiny.data, scenes=1)))
+    with pytest.raises(ValueError, match="task text needs a network that reads words, as milestone M8"):
+        job.check(job.build(), pictures, pictures)
 
 
 def test_train_sample_evaluate_by_the_command_line(tmp_path, monkeypatch, capsys, small_synthetic):
