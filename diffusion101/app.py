@@ -93,7 +93,7 @@ def offers() -> list[Offer]:
         if model.condition is not None:
             what = type(model.condition)
             offer = found.setdefault(what, Offer(TABS.get(what, PROMPTS), {}, []))
-            offer.models[name] = model.about.get("recipe", {}).get("data", {}).get("size", Order.size)
+            offer.models[name] = commands.trained_size(model)
             offer.adapters.extend(by_base.get(model.about["fingerprint"], []))
     return list(found.values())
 

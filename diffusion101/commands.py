@@ -18,7 +18,6 @@ from .drawing import Request, draw
 from .figures import files
 from .order import Order
 from .reading import read
-from .scoring.score import score_model
 from .training import fit, ranks, recipe, tasks
 
 LARGEST_FILM = 2**28  # pixels of all steps of an animated picture
@@ -99,8 +98,8 @@ def asked(order: Order, model: Denoiser) -> Request:
     count = order.count if order.count is not None else len(words) if words else 40
     options = dict(sampler=order.sampler, steps=order.steps, spacing=order.spacing, seed=order.seed)
     options["guidance"] = 1.0 if order.guidance is None else order.guidance
-    size = (order.size, order.size)
-    request = Request(None, count, size=size, **options)  # checks the count before a tensor is made of it
+    side = trained_size(model) if order.size is None else order.size
+    request = Request(None, count, size=(side, side), **options)  # checks the count before a tensor is made of it
     if model.condition is None:
         if words:
             raise ValueError(f"{order.model} takes no condition: it draws whatever comes, and no {words[0]!r}")
@@ -108,7 +107,7 @@ def asked(order: Order, model: Denoiser) -> Request:
     if not words:
         return replace(request, cond=model.condition.spread(count))
     cond = model.condition.parse(words)[torch.arange(count) % len(words)]
-    return replace(request, cond=cond, size=(order.size, order.size * model.condition.places(words)))
+    return replace(request, cond=cond, size=(side, side * model.condition.places(words)))
 
 
 def evaluate(a: argparse.Namespace) -> None:
@@ -127,12 +126,20 @@ def evaluate(a: argparse.Namespace) -> None:
     if a.data is None and used != learned.data.name:
         tell(f"{learned.data.name} could not be had when {a.lora or a.model} was trained: it is scored on {used} data.")
     announce(job.seconds_to_score(model, test), Request(count=a.samples, steps=how.steps))
-    scores = score_model(model, test, how, learned.data.hidden, train, bar("scoring"))
+    scores = job.score(model, test, bar("scoring"), train)
+    if table := job.table(scores):
+        tell(table)
     text = json.dumps({"model": a.model, "lora": a.lora} | scores, indent=2)
     if a.json == "-":
         print(text)
     else:
         checkpoint.whole(Path(a.json), lambda f: f.write_text(text + "\n", encoding="utf-8"))
+
+
+def trained_size(model: Denoiser) -> int:
+    """The side of the pictures that the model was trained on, as far as its file tells."""
+    found = recipe.flat(model.about).get("recipe.data.size")
+    return found if isinstance(found, int) else Request().size[0]
 
 
 def opened(order: Order | argparse.Namespace, device: str) -> Denoiser:

@@ -15,7 +15,7 @@ class Order:
     model      a name from assets/checkpoints, or a .safetensors file; lora: an adapter for it, likewise
     condition  what to draw, as the model's condition reads it; None: all that it can be told, in turn
     count      how many pictures; None: one per word, or 40
-    size       height of a picture, and width of each digit
+    size       height of a picture, and width of each digit; None: as trained
     grid       columns of the grid in which they stand
     fingerprint, lora_fingerprint  of the weights that drew it
     told       the numbers that the network was told, of the first hundred pictures
@@ -24,7 +24,7 @@ class Order:
     model: str
     condition: tuple[str, ...] | None = None
     count: int | None = None
-    size: int = 28
+    size: int | None = None
     guidance: float | None = None
     sampler: str = Request.sampler
     steps: int = Request.steps
@@ -50,6 +50,7 @@ class Order:
         return replace(
             self,
             count=request.shape[0],
+            size=request.size[0],
             guidance=None if told is None else request.guidance,
             lora_scale=1.0 if self.lora and self.lora_scale is None else self.lora_scale,
             fingerprint=model.about.get("fingerprint"),

@@ -148,7 +148,7 @@ def test_command_lines(weights, tmp_path, command, options):
         patch.object(commands, "draw", cheap),
         patch.object(commands.drawing, "seconds", lambda *a: 0.0),
         patch.object(commands.fit, "fit", lambda *a, **k: {}),
-        patch.object(commands, "score_model", lambda *a: {}),
+        patch.object(tasks, "score_model", lambda *a: {}),
         patch.object(tasks.DenoiserTask, "images", lambda *a: small()),
         patch.object(tasks.DenoiserTask, "seconds_to_score", lambda *a: 0.0),
     ):

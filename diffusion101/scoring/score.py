@@ -105,6 +105,8 @@ def scoreboard(names: list[str] | None = None) -> str:
     rows = ["model         params  MMACs  pictures seen  Fréchet (real)  recognised (real)  precision  recall"]
     for name in names or [n for n in checkpoint.names() if n not in ("classifier",) and not n.startswith("07")]:
         about, _ = checkpoint.read(name, "denoiser")
+        if "frechet" not in about["scores"]:  # pictures that no judge of single digits reads
+            continue
         s, f = about["scores"], about["scores"]["floor"]
         rows.append(
             f"{name:13} {about['parameters'] / 1e6:5.2f}M {about['mmacs']:6.1f} {about['images']:14,} "
