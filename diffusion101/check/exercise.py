@@ -55,8 +55,7 @@ class Exercise:
     cases      () -> the inputs to try, a tuple each
     mistakes   the sentence to say -> a slip or a function of the inputs
     within     the relative error that passes (a hundredth of it absolute); 0 where the answer is exact
-    seen       what of an answer, or of each part, is looked at, where the truth is a property and not a value;
-               its ValueError is told
+    seen       what of an answer, or of each part, is looked at, where the truth is a property; its ValueError is told
     untouched  what to add if the answer is right but was written into the inputs
     """
 
