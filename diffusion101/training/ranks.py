@@ -86,10 +86,8 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         yield ALONE
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+    yield Ranks(dist.get_rank(), dist.get_world_size())
+    dist.destroy_process_group()  # not after an error: to part in good order takes all of them
 
 
 def rank() -> int:
