@@ -22,7 +22,7 @@ _ALL = [
         ("training", "sampling"),
         (
             Edit(Denoiser.loss, "torch.randn(", "torch.rand("),
-            Edit(samplers._noise, "torch.randn(", "torch.rand("),
+            Edit(samplers.draw_noise, "torch.randn(", "torch.rand("),
         ),
         "asked of a tutorial in github.com/acids-ircam/diffusion_models, issue 8",
     ),
@@ -71,8 +71,8 @@ _ALL = [
         "0 there by itself; whoever takes beta, or the logarithm of a clipped variance, has to say so.",
         ("sampling",),
         (
-            Edit(samplers.ddpm, "if r > 0:", "if True:"),
-            Edit(samplers.ddpm, '(var if variance == "posterior"', '(var if r > 0 and variance == "posterior"'),
+            Edit(samplers.ancestral, "if r > 0:", "if True:"),
+            Edit(samplers.ancestral, '(var if variance == "posterior"', '(var if r > 0 and variance == "posterior"'),
         ),
         "the line that prevents it: Ho et al. 2020, algorithm 2, z = 0 if t = 1",
     ),
@@ -82,7 +82,7 @@ _ALL = [
         "The noise was multiplied by its variance, not by the root of it. Variances are below 1, so that is too "
         "little: x_t holds less noise than the network is told, and what it takes for noise and removes is picture.",
         ("sampling",),
-        (Edit(samplers.ddpm, ") ** 0.5 * _noise", ") * _noise"),),
+        (Edit(samplers.ancestral, ") ** 0.5 * draw_noise", ") * draw_noise"),),
     ),
     Bug(
         "guidance with the wrong sign",
