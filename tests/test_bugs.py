@@ -109,7 +109,9 @@ def test_two_bugs_in_one_line_are_refused(other):
 
 
 def test_a_bug_of_two_lines_is_on_whole_or_not_at_all():
-    half = Bug("half", "", "", (), (Edit(samplers.draw_noise, "randn", "rand"), Edit(samplers.ddpm, "no such text", "")))
+    half = Bug(
+        "half", "", "", (), (Edit(samplers.draw_noise, "randn", "rand"), Edit(samplers.ddpm, "no such text", ""))
+    )
     code = samplers.draw_noise.__code__
     with pytest.raises(ValueError, match="ddpm should hold 'no such text' once"), half.on():
         raise AssertionError("never here")

@@ -1,6 +1,8 @@
 """Hypothesis: whatever stands in a recipe, a weight file or a command line, only sentences come out."""
 
 import json
+import os
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 from unittest.mock import patch
@@ -145,6 +147,7 @@ def test_command_lines(weights, tmp_path, command, options):
     }
     words = [word for flag, values in options for word in (flag, *(names.get(value, value) for value in values))]
     with (
+        chdir(tmp_path),  # some values are names of files
         patch.object(commands, "draw", cheap),
         patch.object(commands.drawing, "seconds", lambda *a: 0.0),
         patch.object(commands.fit, "fit", lambda *a, **k: {}),
@@ -154,6 +157,16 @@ def test_command_lines(weights, tmp_path, command, options):
     ):
         assert main([command, *needed.get(command, []), *words]) in (0, 2)
     assert not list(tmp_path.rglob(ERRORS))
+
+
+@contextmanager
+def chdir(path):
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def small():
