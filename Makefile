@@ -5,7 +5,7 @@
 #                     BENCH="--who ours --seeds 0" time to quality too: a minute or more of training for each row
 # make mutants        which one-line bugs do the tests miss?
 # make stamp          carry the repository's address from pyproject.toml to notebooks and README
-# make browser        the notebooks' sliders in a real browser (needs Chromium)
+# make browser        the notebooks' sliders, and the page, in a real browser (needs Chromium)
 # make clean          remove .venv, caches and build leftovers
 
 PYTHON ?= python3
@@ -44,7 +44,7 @@ stamp: $(READY)
 	$(PY) -m tools.stamp
 
 browser: $(READY)
-	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[browser]"
+	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[browser,app]"
 	$(PY) -m pytest -m browser -rs $(PYTEST_ARGS)
 
 clean:

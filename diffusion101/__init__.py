@@ -3,7 +3,7 @@
 __version__ = "0.2.0"
 
 from .checkpoint import load
-from .core import guidance, process, samplers, schedules, toy
+from .core import editing, guidance, process, samplers, schedules, toy
 from .core.denoiser import Denoiser
 from .core.process import Denoised
 from .drawing import Request, draw, pictures
@@ -19,6 +19,7 @@ __all__ = [
     "UNet",
     "UNetConfig",
     "draw",
+    "editing",
     "guidance",
     "load",
     "pictures",

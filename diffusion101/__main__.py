@@ -1,4 +1,4 @@
-"""The command line: python -m diffusion101 {train,sample,evaluate,lora}."""
+"""The command line: python -m diffusion101 {train,sample,evaluate,lora,app}."""
 
 import argparse
 import os
@@ -11,9 +11,11 @@ import torch
 
 from . import __version__, commands
 from .core.samplers import SAMPLERS
+from .core.schedules import SPACINGS
 from .data.images import NAMES
 from .figures import files
-from .training import recipe
+from .order import Order
+from .training import ranks, recipe
 
 ERRORS = "diffusion101-error.txt"  # where an unforeseen error's traceback goes
 
@@ -36,17 +38,33 @@ def parser() -> argparse.ArgumentParser:
     s = command(within, "sample", commands.sample, "draw a grid of pictures")
     drawing(s)
     s.add_argument("--digits", nargs="+", help="the digits to draw, in this order")
-    s.add_argument("--prompt", nargs="+", help="what to draw, as the model reads it: 42 or 7_ for two-digit numbers")
+    s.add_argument("--prompt", nargs="+", help="what to draw, as the model reads it: 42, or 'a red seven'")
     s.add_argument("--count", type=int, help="how many pictures (default 40, or one per digit or prompt)")
-    s.add_argument("--size", type=int, default=28, help="height of a picture, and width of each digit (default 28)")
-    s.add_argument("--out", required=True, type=Path, help=f"the file: {', '.join(files.TYPES)} (.gif is animated)")
+    s.add_argument("--size", type=int, help="height of a picture, and width of each digit (default: as trained)")
+    s.add_argument("--out", required=True, type=Path, help=f"the file: {', '.join(files.KINDS)} (.gif: the denoising)")
+    s.add_argument("--format", help="the type of the file: png, gif, npy ... (default: what its name says)")
+    s.add_argument("--raw", dest="format", action="store_const", const="npy", help="arrays, as --format npy")
+    s.add_argument("--grid", type=int, metavar="COLUMNS", help=f"pictures in a row (default {Order.grid})")
+    s.add_argument("--again", type=Path, metavar="PICTURE", help="draw once more what this picture says it is")
 
     e = command(within, "evaluate", commands.evaluate, "score a model beside real pictures")
-    drawing(e)
+    drawing(e, required=True)
     e.add_argument("--samples", type=int, default=2000, help="pictures to score (default 2000)")
     e.add_argument("--data", help=f"score beside {', '.join(NAMES)} (default: what the model was trained on)")
     e.add_argument("--json", default="-", help="where the scores go; - is the terminal (default -)")
+
+    p = command(within, "app", page, "a page in the browser that draws while you watch")
+    p.add_argument("--port", type=int, help="of the page on 127.0.0.1 (default: the first free one from 7860 on)")
+    p.add_argument("--share", action="store_true", help="a public address too, through gradio's servers")
     return top
+
+
+def page(a: argparse.Namespace) -> None:
+    try:
+        from . import app  # the only one that needs gradio
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the page needs {error.name}: pip install 'diffusion101[app]'") from None
+    app.serve(a.device, a.port, a.share)
 
 
 def command(within, name: str, do, help: str) -> argparse.ArgumentParser:
@@ -65,15 +83,16 @@ def training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--images", type=int, help="training pictures to show, instead of the recipe's budget")
 
 
-def drawing(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--model", required=True, help="a name from assets/checkpoints, or a .safetensors file")
-    sub.add_argument("--sampler", default="dpmpp_2m", help=f"{', '.join(SAMPLERS)} (default dpmpp_2m)")
-    sub.add_argument("--steps", type=int, default=10, help="network calls per picture (default 10)")
+def drawing(sub: argparse.ArgumentParser, required: bool = False) -> None:
+    sub.add_argument("--model", required=required, help="a name from assets/checkpoints, or a .safetensors file")
+    sub.add_argument("--sampler", help=f"{', '.join(SAMPLERS)} (default {Order.sampler})")
+    sub.add_argument("--steps", type=int, help=f"network calls per picture (default {Order.steps})")
+    sub.add_argument("--spacing", help=f"of the steps: {', '.join(SPACINGS)} (default {Order.spacing})")
     sub.add_argument("--guidance", type=float, help="0 ignores the digit, 1 obeys, above 1 insists (default 1)")
-    sub.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    sub.add_argument("--seed", type=int, help=f"of the noise (default {Order.seed})")
     sub.add_argument("--lora", help="an adapter to put on the model: a name or a .safetensors file")
     sub.add_argument("--lora-scale", type=float, help="0 is the model without it, 1 what was trained (default 1)")
-    sub.add_argument("--merge", action="store_true", help="melt the adapter into the weights first")
+    sub.add_argument("--merge", action="store_true", default=None, help="melt the adapter into the weights first")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return refuse(f"{name}{error.strerror or error}")
-    except ValueError as error:
-        return refuse(" ".join(str(error).split()))
+    except ValueError as error:  # every rank of a training finds the same; the first one tells
+        return 2 if ranks.rank() else refuse(" ".join(str(error).split()))
     except Exception as error:
         return refuse(f"unforeseen {type(error).__name__}; {report(out)}", 1)
     return 0

@@ -4,8 +4,10 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -14,9 +16,9 @@ from . import checkpoint, drawing
 from .core.denoiser import Denoiser
 from .drawing import Request, draw
 from .figures import files
+from .order import Order
 from .reading import read
-from .scoring.score import score_model
-from .training import fit, recipe, tasks
+from .training import fit, ranks, recipe, tasks
 
 LARGEST_FILM = 2**28  # pixels of all steps of an animated picture
 
@@ -26,65 +28,95 @@ def train(a: argparse.Namespace) -> None:
     chosen = recipe.load(a.recipe, total=a.images, **changes)
     if a.command == "lora" and chosen.task != "adapter":
         raise ValueError(f"recipe {chosen.name} is of task {chosen.task}; lora train needs one of task adapter")
-    device = usable(a.device)
+    device = usable(ranks.own(a.device))
     files.check_writable(a.out / "run.yaml")
 
     def progress(steps, total: int, done: int):
         return tqdm(steps, total=total, initial=done, unit="step", desc=chosen.name, smoothing=0.05)
 
-    try:
-        about = fit.fit(chosen, a.out, a.resume, device, progress, bar("scoring"), say=tell)
-    except KeyboardInterrupt:
-        words = [word for word in a.words if word != "--resume"]
-        print(f"\nStopped. Go on with: python -m diffusion101 {shlex.join(words)} --resume")
-        raise
-    print(f"{a.out / 'model.safetensors'}: {json.dumps(about.get('scores'))}")
+    with ranks.joined(device) as us:
+        try:
+            about = fit.fit(chosen, a.out, a.resume, device, progress, bar("scoring"), say=tell, ranks=us)
+        except KeyboardInterrupt:
+            words = [word for word in a.words if word != "--resume"]
+            starter = "python" if us.count == 1 else f"torchrun --nproc_per_node={us.count}"
+            if us.rank == 0:
+                print(f"\nStopped. Go on with: {starter} -m diffusion101 {shlex.join(words)} --resume")
+            raise
+    if us.rank == 0:
+        print(f"{a.out / 'model.safetensors'}: {json.dumps(about.get('scores'))}")
 
 
 def sample(a: argparse.Namespace) -> None:
-    if a.digits and a.prompt:
-        raise ValueError("--digits and --prompt exclude each other: both say what to draw")
-    files.check_output(a.out)
-    model = opened(a)
-    words = a.digits or a.prompt
-    request = asked(a, model, words)
-    film = a.out.suffix.lower() == ".gif"
-    files.check_output(a.out, request.shape)
+    kind = files.kind(a.out, a.format)
+    if a.grid is not None and not kind.tiled:
+        raise ValueError(f"--grid is {a.grid}, but arrays stand in no grid")
+    files.check_writable(a.out)
+    order = ordered(a)
+    model = opened(order, a.device)
+    request = asked(order, model)
+    files.check_output(a.out, kind, request.shape, order.grid)
     count, height, width = request.shape
-    if film and count * height * width * a.steps > LARGEST_FILM:
-        raise ValueError(f"a film of {count} pictures in {a.steps} steps is too large: ask for fewer, or for a .png")
-    steps = draw(model, request)
+    if kind.film and count * height * width * request.steps > LARGEST_FILM:
+        raise ValueError(f"a film of {count} pictures in {request.steps} steps is too large: ask for fewer, or a .png")
+    steps, signed = draw(model, request), order.signed(model, request)
+    if a.again:
+        order.check(signed, str(a.again))
     announce(drawing.seconds(model, request), request)
-    frames = [request.start(model, torch.Generator().manual_seed(a.seed))] if film else []
-    for step in tqdm(steps, total=a.steps, unit="step"):
-        frames = [*frames, step.x] if film else [step.x]
-    files.save(frames, a.out)
+    frames = [request.start(model, torch.Generator().manual_seed(request.seed))] if kind.film else []
+    for step in tqdm(steps, total=request.steps, unit="step"):
+        frames = [*frames, step.x] if kind.film else [step.x]
+    files.save(frames, a.out, kind, signed.json(), order.grid)
     print(a.out)
 
 
-def asked(a: argparse.Namespace, model: Denoiser, words: list[str] | None) -> Request:
-    """What the options ask for; the words, repeated up to --count, or all that the model can be told."""
-    count = a.count if a.count is not None else len(words) if words else 40
-    options = dict(sampler=a.sampler, steps=a.steps, seed=a.seed, guidance=1.0 if a.guidance is None else a.guidance)
-    request = Request(None, count, size=(a.size, a.size), **options)  # checks the count before a tensor is made of it
+def given(a: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The options among these that the command line names."""
+    return {key: value for key in names if (value := getattr(a, key, None)) is not None}
+
+
+def ordered(a: argparse.Namespace) -> Order:
+    """What the options ask for; or, with --again, what a picture is, and no option beside it that would be ignored."""
+    options = given(a, (*Order.__annotations__, "digits", "prompt"))
+    if a.again:
+        order = Order.of(files.note(a.again), str(a.again))
+        ignored = [f"--{key.replace('_', '-')}" for key in options if key not in ("model", "grid")]
+        if ignored:
+            raise ValueError(f"--again draws what {a.again} says: {' and '.join(ignored)} would be ignored")
+        return replace(order, **options)
+    if a.model is None:
+        raise ValueError("sample needs --model, or --again with a picture that was drawn before")
+    words = [options.pop(key) for key in ("digits", "prompt") if key in options]
+    if len(words) > 1:
+        raise ValueError("--digits and --prompt exclude each other: both say what to draw")
+    return Order(**options, condition=tuple(words[0]) if words else None)
+
+
+def asked(order: Order, model: Denoiser) -> Request:
+    """What the order asks for; its words, repeated up to its count, or all that the model can be told."""
+    words = order.condition
+    count = order.count if order.count is not None else len(words) if words else 40
+    options = dict(sampler=order.sampler, steps=order.steps, spacing=order.spacing, seed=order.seed)
+    options["guidance"] = 1.0 if order.guidance is None else order.guidance
+    side = trained_size(model) if order.size is None else order.size
+    request = Request(None, count, size=(side, side), **options)  # checks the count before a tensor is made of it
     if model.condition is None:
         if words:
-            raise ValueError(f"{a.model} takes no condition: it draws whatever comes, and no {words[0]!r}")
+            raise ValueError(f"{order.model} takes no condition: it draws whatever comes, and no {words[0]!r}")
         return request
     if not words:
         return replace(request, cond=model.condition.spread(count))
     cond = model.condition.parse(words)[torch.arange(count) % len(words)]
-    return replace(request, cond=cond, size=(a.size, a.size * model.condition.places(words)))
+    return replace(request, cond=cond, size=(side, side * model.condition.places(words)))
 
 
 def evaluate(a: argparse.Namespace) -> None:
     if a.json != "-":
         files.check_writable(Path(a.json))
-    how = {"samples": a.samples, "sampler": a.sampler, "steps": a.steps, "seed": a.seed}
-    how = read(recipe.Score, how | ({} if a.guidance is None else {"guidance": a.guidance}), "evaluate")
-    how = replace(how, guidance=1.0) if a.guidance is None else how
-    model = opened(a)
-    model.schedule.times(a.steps)
+    how = {"guidance": 1.0} | given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance"))
+    how = read(recipe.Score, how, "evaluate")
+    model = opened(a, a.device)
+    model.schedule.times(how.steps)
     about = model.about.get("adapter", model.about)
     learned = read(recipe.Recipe, about.get("recipe"), f"{a.lora or a.model}: recipe")
     used = a.data or str(about.get("data"))
@@ -93,8 +125,10 @@ def evaluate(a: argparse.Namespace) -> None:
     job.check(model, train, test)
     if a.data is None and used != learned.data.name:
         tell(f"{learned.data.name} could not be had when {a.lora or a.model} was trained: it is scored on {used} data.")
-    announce(job.seconds_to_score(model, test), Request(count=a.samples, steps=a.steps))
-    scores = score_model(model, test, how, learned.data.hidden, train, bar("scoring"))
+    announce(job.seconds_to_score(model, test), Request(count=a.samples, steps=how.steps))
+    scores = job.score(model, test, bar("scoring"), train)
+    if table := job.table(scores):
+        tell(table)
     text = json.dumps({"model": a.model, "lora": a.lora} | scores, indent=2)
     if a.json == "-":
         print(text)
@@ -102,18 +136,24 @@ def evaluate(a: argparse.Namespace) -> None:
         checkpoint.whole(Path(a.json), lambda f: f.write_text(text + "\n", encoding="utf-8"))
 
 
-def opened(a: argparse.Namespace) -> Denoiser:
-    """The model, once it is known that no option would be ignored."""
-    if not a.lora and (a.merge or a.lora_scale is not None):
-        raise ValueError(f"{'--merge' if a.merge else '--lora-scale'} needs --lora: there is no adapter here")
-    strength = 1.0 if a.lora_scale is None else a.lora_scale
+def trained_size(model: Denoiser) -> int:
+    """The side of the pictures that the model was trained on, as far as its file tells."""
+    found = recipe.flat(model.about).get("recipe.data.size")
+    return found if isinstance(found, int) else Request().size[0]
+
+
+def opened(order: Order | argparse.Namespace, device: str) -> Denoiser:
+    """The model, once it is known that nothing in the order would be ignored."""
+    if not order.lora and (order.merge or order.lora_scale is not None):
+        raise ValueError(f"{'--merge' if order.merge else '--lora-scale'} needs --lora: there is no adapter here")
+    strength = 1.0 if order.lora_scale is None else order.lora_scale
     if not abs(strength) < float("inf"):
         raise ValueError(f"--lora-scale is {strength}; it must be a finite number")
-    model = checkpoint.load(a.model, usable(a.device))
-    if model.condition is None and a.guidance is not None:
-        raise ValueError(f"{a.model} takes no condition, so there is nothing that --guidance could strengthen")
-    if a.lora:
-        checkpoint.load_lora(model, a.lora, strength, a.merge)
+    model = checkpoint.load(order.model, usable(device))
+    if model.condition is None and order.guidance is not None:
+        raise ValueError(f"{order.model} takes no condition, so there is nothing that --guidance could strengthen")
+    if order.lora:
+        checkpoint.load_lora(model, order.lora, strength, order.merge)
     return model
 
 

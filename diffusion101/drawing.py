@@ -12,6 +12,7 @@ from .core import guidance
 from .core.denoiser import Denoiser
 from .core.process import Denoised
 from .core.samplers import SAMPLERS, Step
+from .core.schedules import known
 
 PIXELS_AT_ONCE = 100 * 28 * 28  # in one network call: beyond that memory grows and a CPU gets no faster
 LARGEST = 2**20, 2**26  # pixels of one picture, and of all that are asked for at once
@@ -24,7 +25,7 @@ class Request:
     cond      what each picture should show, as the network takes it: labels (B,), tokens (B, L), or None
     count     how many pictures, where cond does not tell
     guidance  w: 0 ignores cond, 1 obeys, above 1 insists
-    sampler   "ddpm", "ddim" or "dpmpp_2m"; steps: network calls per picture
+    sampler   "ddpm", "ddim" or "dpmpp_2m"; steps: network calls per picture; spacing: where, of schedules.SPACINGS
     seed      of the first noise and of the fresh noise of every step
     size      height and width
     clip      whether every guess of x0 is kept in [-1, 1]
@@ -36,6 +37,7 @@ class Request:
     guidance: float = 1.0
     sampler: str = "dpmpp_2m"
     steps: int = 10
+    spacing: str = "uniform"
     seed: int = 0
     size: tuple[int, int] = (28, 28)
     clip: bool = True
@@ -44,6 +46,7 @@ class Request:
     def __post_init__(self):
         if self.sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}; there are {', '.join(SAMPLERS)}")
+        known(self.spacing)
         if not math.isfinite(self.guidance):
             raise ValueError(f"the guidance is {self.guidance}; it must be a finite number")
         count, height, width = self.shape
@@ -86,7 +89,7 @@ def draw(model: Denoiser, request: Request) -> Iterator[Step]:
     """
     if request.cond is not None and model.condition is None:
         raise ValueError("this model takes no condition: it draws whatever comes")
-    model.schedule.times(request.steps)
+    model.schedule.times(request.steps, request.spacing)
     generator = torch.Generator().manual_seed(request.seed)
     device = next(model.parameters()).device
     noise = request.start(model, generator).to(device)
@@ -96,7 +99,8 @@ def draw(model: Denoiser, request: Request) -> Iterator[Step]:
     if request.clip:
         denoise = guidance.clip(denoise, model.schedule)
     extra = {} if request.sampler == "dpmpp_2m" else {"generator": generator}
-    return SAMPLERS[request.sampler](denoise, noise, model.schedule, steps=request.steps, **extra)
+    path = {"steps": request.steps, "spacing": request.spacing}
+    return SAMPLERS[request.sampler](denoise, noise, model.schedule, **path, **extra)
 
 
 def pictures(model: Denoiser, request: Request, progress: Callable = lambda steps, total: steps) -> Tensor:

@@ -3,11 +3,13 @@
 M1 01 a UNet at one resolution that does not know t    M4 04 the same network; the schedule and the target change
 M2 02 it knows t                                       M5 05 it knows the label
 M3 03 it sees the picture at three resolutions         M6 06 it reads a prompt of two tokens by cross-attention
+                                                       M8 08 M6 in colour; it reads sentences
 """
 
 from dataclasses import replace
 
-from .networks import Labels, Level, Tokens, UNetConfig
+from .data.captions import EXAMPLES, LONGEST, VOCABULARY
+from .networks import Labels, Level, Tokens, UNetConfig, Words
 
 M1 = UNetConfig(levels=(Level(16),))
 M2 = replace(M1, time=128)
@@ -15,5 +17,6 @@ M3 = replace(M2, levels=(Level(16), Level(32), Level(64, blocks=2)))
 M4 = M3
 M5 = replace(M4, condition=Labels(10))
 M6 = replace(M4, condition=Tokens(10), levels=(Level(16), Level(32, cross=True), Level(64, blocks=2, cross=True)))
+M8 = replace(M6, channels=3, condition=Words(VOCABULARY, EXAMPLES, length=LONGEST + 1))
 
-MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5, "M6": M6}
+MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5, "M6": M6, "M8": M8}

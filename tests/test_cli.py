@@ -1,5 +1,6 @@
 """The command line as a user types it; whatever is wrong is told in one sentence, exit code 2, nothing written."""
 
+import io
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +17,7 @@ from PIL import Image
 from diffusion101 import checkpoint, commands
 from diffusion101.__main__ import ERRORS, main
 from diffusion101.core import schedules
+from diffusion101.figures import files
 from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig
 from diffusion101.training import recipe
 
@@ -82,6 +85,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--guidance nan", "the guidance is nan; it must be a finite number"),
         ("--guidance inf", "the guidance is inf"),
         ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
+        ("--spacing even", "unknown spacing 'even'; there are uniform, log_snr, karras"),
         ("--count 0", "the count of pictures is 0; it must be at least 1"),
         ("--count -3", "the count of pictures is -3"),
         ("--count 1000000000000", "1,000,000,000,000 pictures of 8 x 8 are too much"),
@@ -89,7 +93,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--size -8", "the size is -8 x -8"),
         ("--size 7", "divisible by 2"),
         ("--size 100000", "100000 x 100000 are too much"),
-        ("--count 41000 --out a.jpg", "pixels are too many for .jpg"),
+        ("--count 41000 --out a.jpg", "pixels are too many for a .jpg"),
         ("--count 5000 --steps 1000 --out a.gif", "a film of 5000 pictures in 1000 steps is too large"),
         ("--device tpu9", "--device is 'tpu9', which this machine does not have"),
         ("--device meta", "--device is 'meta'"),
@@ -106,6 +110,15 @@ def refuses(words, message, capsys, folder) -> None:
         ("--model plain.safetensors --guidance 2", "nothing that --guidance could strengthen"),
         ("--model plain.safetensors --digits 3", "takes no condition: it draws whatever comes, and no '3'"),
         ("--model tokens.safetensors --prompt 123", "'123' is no prompt of this model"),
+        ("--grid 0", "the grid has 0 columns; it must have at least 1"),
+        ("--grid 3 --out a.npy", "--grid is 3, but arrays stand in no grid"),
+        ("--grid 3 --raw --out a", "--grid is 3, but arrays stand in no grid"),
+        ("--format gif", "cannot write 'grid.png': its name says .png, and --format says .gif"),
+        ("--raw", "its name says .png, and --format says .npy"),
+        ("--format tiff --out a", "the type must be one of .png, .jpg, .webp, .gif, .npy"),
+        ("--count 5000 --steps 1000 --out a --format gif", "a film of 5000 pictures in 1000 steps is too large"),
+        ("--count 41000 --grid 41000 --out a.webp", "pixels are too many for a .webp"),
+        ("--again none.png", "no picture 'none.png'"),
         ("--out grid.xyz", "the type must be one of .png"),
         ("--out data", "the type must be one of .png"),
         ("--out file/grid.png", "cannot write 'file/grid.png'"),
@@ -125,6 +138,7 @@ def test_sample_refuses(words, message, here, capsys):
         ("--samples -1", "samples is -1"),
         ("--steps 1001", "from 1 to T = 1000"),
         ("--guidance nan", "guidance is nan"),
+        ("--spacing even", "'karras'"),
         ("--seed 9223372036854775808", "seed is 9223372036854775808"),
         ("--data cats", "unknown data 'cats'"),
         ("--json data/..", "it is a folder"),
@@ -166,6 +180,73 @@ def test_a_budget_that_is_none_and_a_data_folder_that_is_a_file(here, capsys, mo
     refuses("lora train --recipe quick.yaml --out run", "lora train needs one of task adapter", capsys, here)
 
 
+def test_again_refuses(here, capsys):
+    """What is no picture of ours, what would be ignored beside it, and weights that are others by now."""
+    sample("a.png", "--model labels.safetensors --digits 3")
+    Image.new("L", (8, 8)).save("foreign.png")
+    capsys.readouterr()
+    refuses("sample --out b.png", "sample needs --model, or --again with a picture", capsys, here)
+    refuses("sample --again foreign.png --out b.png", "foreign.png does not say how it was drawn", capsys, here)
+    refuses("sample --again cut.safetensors --out b.png", "is damaged or no picture", capsys, here)
+    ignored = "--again draws what a.png says: --steps and --digits would be ignored"
+    refuses("sample --again a.png --steps 10 --digits 3 --out b.png", ignored, capsys, here)
+    refuses("sample --again a.png --seed 0 --out b.png", "--seed would be ignored", capsys, here)
+    other = "a.png cannot be drawn again: fingerprint was"
+    refuses("sample --again a.png --model of_mnist.safetensors --out b.png", other, capsys, here)
+    files.save([torch.zeros(1, 1, 8, 8)], here / "odd.png", files.KINDS[".png"], '{"model": "x", "seed": "?"}')
+    refuses("sample --again odd.png --out b.png", "odd.png: seed is '?', but", capsys, here)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--model labels.safetensors --digits 3 7 --guidance 2 --sampler ddpm --seed 5 --count 5 --grid 3",
+        "--model tokens.safetensors --prompt 42 7_ 9",
+        "--model labels.safetensors",
+        "--model plain.safetensors --count 3 --sampler ddim",
+        "--model 06-attention --lora 07-outline --lora-scale 0.5 --merge --digits 8 --steps 1",
+    ],
+)
+def test_a_picture_is_drawn_again_bit_for_bit(words, here):
+    """From what it says in any of the formats, in which it stands as it was asked for."""
+    first = sample("first.png", words)
+    assert sample("again.png", "--again first.png", how="") == first
+    for name in ("film.gif", "a.jpg", "a.webp"):
+        sample(name, "--again first.png", how="")
+        assert sample("again.png", f"--again {name}", how="") == first, name
+    said = json.loads(Image.open("first.png").text["diffusion101"])
+    model, seed = words.split()[1], 5 if "--seed 5" in words else 0
+    assert (said["model"], said["seed"], said["steps"]) == (model, seed, 1 if "--steps" in words else 3)
+    assert said["fingerprint"] == checkpoint.fingerprint(model)["fingerprint"]
+    assert bool(said["lora_fingerprint"]) == ("--lora" in words)
+    if "--prompt" in words:
+        assert said["condition"] == ["42", "7_", "9"] and said["told"] == [[4, 2], [7, 10], [9, 10]]
+
+
+def sample(name, words, how="--size 8 --steps 3") -> bytes:
+    how = how if "06-attention" not in words else ""
+    assert main(f"sample {how} --out {name} {words}".split()) == 0
+    return open(name, "rb").read()
+
+
+def test_a_weight_file_that_moved_is_told_by_model(here):
+    first = sample("first.png", "--model labels.safetensors")
+    (here / "labels.safetensors").rename(here / "moved.safetensors")
+    again = Image.open(io.BytesIO(sample("again.png", "--again first.png --model moved.safetensors", how="")))
+    assert again.tobytes() == Image.open(io.BytesIO(first)).tobytes()
+
+
+def test_raw_arrays_are_what_the_grid_shows(here):
+    sample("a.png", "--model labels.safetensors --digits 3 7 1 --grid 2")
+    sample("a.npy", "--again a.png", how="")
+    sample("b", "--model labels.safetensors --digits 3 7 1 --raw")
+    x = np.load("a.npy")
+    assert x.dtype == np.float32 and x.shape == (3, 1, 8, 8) and abs(x).max() <= 1 and np.array_equal(x, np.load("b"))
+    shown = np.asarray(Image.open("a.png"), np.float32) / 127.5 - 1
+    assert shown.shape == (32, 32)  # two columns, each pixel 2 x 2
+    np.testing.assert_allclose(shown[16:32:2, 0:16:2], x[2, 0], atol=1 / 127)
+
+
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif"])
 def test_sample_draws(kind, here):
     assert main(f"sample --model plain.safetensors --size 8 --steps 2 --count 7 --out new/grid.{kind}".split()) == 0
@@ -182,8 +263,10 @@ def test_every_option_is_heard(here):
     """One seed, one file; and each option changes what is drawn."""
     base = drawn("a", "--model labels.safetensors --digits 3 7")
     assert drawn("b", "--model labels.safetensors --prompt 3 7") == base, "labels are prompts too"
-    assert drawn("c", "--model labels.safetensors --digits 3 7 --guidance 1 --sampler dpmpp_2m --seed 0") == base
-    words = "--guidance 2", "--guidance 0", "--sampler ddim", "--sampler ddpm", "--seed 1", "--digits 3 8", "--steps 4"
+    defaults = "--guidance 1 --sampler dpmpp_2m --spacing uniform --seed 0"
+    assert drawn("c", f"--model labels.safetensors --digits 3 7 {defaults}") == base
+    words = ["--guidance 2", "--guidance 0", "--sampler ddim", "--sampler ddpm", "--seed 1", "--digits 3 8"]
+    words += ["--steps 4", "--spacing log_snr", "--spacing karras"]
     others = [drawn("d", f"--model labels.safetensors --digits 3 7 {word}") for word in words]
     assert len({base, *others}) == 1 + len(words)
     again = "--model labels.safetensors --sampler ddpm --steps 2 --seed 4"
@@ -206,16 +289,17 @@ def test_what_is_asked_for_is_drawn_in_that_order(here, monkeypatch):
 
 
 def test_evaluate_writes_json_and_says_what_it_used(here, capsys):
-    words = "evaluate --model labels.safetensors --samples 12 --steps 2 --seed 5 --guidance 1.5".split()
+    options = "--samples 12 --steps 2 --spacing karras --seed 5 --guidance 1.5"
+    words = f"evaluate --model labels.safetensors {options}".split()
     assert main([*words, "--json", "new/scores.json"]) == 0
     said = "mnist could not be had when labels.safetensors was trained: it is scored on synthetic data"
     assert said in capsys.readouterr().err
     scores = json.loads((here / "new" / "scores.json").read_text())
-    asked = {"model": "labels.safetensors", "samples": 12, "seed": 5, "steps": 2, "guidance": 1.5}
+    asked = {"model": "labels.safetensors", "samples": 12, "seed": 5, "steps": 2, "guidance": 1.5, "spacing": "karras"}
     assert (asked | {"sampler": "dpmpp_2m", "data": "synthetic"}).items() <= scores.items()
     assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
     assert main("evaluate --model of_mnist.safetensors --samples 10 --steps 1 --data synthetic".split()) == 0
-    assert json.loads(capsys.readouterr().out)["guidance"] == 1.0
+    assert {"guidance": 1.0, "spacing": "uniform"}.items() <= json.loads(capsys.readouterr().out).items()
 
 
 def test_train_says_what_stands_in_for_mnist_then_draws(here, capsys):
@@ -281,10 +365,17 @@ def test_train_interrupted_then_resumed_as_it_says(here, how):
     assert rows == list(range(1, 601))
 
 
+def test_the_page_says_what_it_needs(here, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "diffusion101.app", raising=False)
+    monkeypatch.delattr("diffusion101.app", raising=False)
+    refuses("app", "the page needs gradio: pip install 'diffusion101[app]'", capsys, here)
+
+
 def test_help_names_the_commands_and_version(capsys):
     for words in (["--help"], ["sample", "--help"], ["--version"]):
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("train", "sample", "evaluate", "lora", "--guidance"))
+    assert all(name in printed for name in ("train", "sample", "evaluate", "lora", "app", "--guidance"))

@@ -96,7 +96,7 @@ def test_the_network_is_told_the_condition():
 
     labels = torch.tensor([3, 10])
     Denoiser(Spy(), schedules.linear()).loss(torch.zeros(2, 1, 2, 2), labels)
-    assert told[0] is labels and Denoiser(Spy(), schedules.linear()).condition == MILESTONES["M5"].condition
+    assert torch.equal(told[0], labels) and Denoiser(Spy(), schedules.linear()).condition == MILESTONES["M5"].condition
 
 
 @pytest.mark.parametrize("name", ["M3", "M5", "M6"])
@@ -118,3 +118,24 @@ def test_denoiser_refuses():
         Denoiser(torch.nn.Identity(), s, "v", "l2")
     with pytest.raises(ValueError, match="weight is 'heavy'; it must be one of uniform, min-snr-5"):
         Denoiser(torch.nn.Identity(), s, "v", "mse", "heavy")
+
+
+@pytest.mark.parametrize("predict", PREDICTIONS)
+def test_the_losses_of_the_parts_of_a_batch_have_its_mean(predict):
+    """Whatever part is asked for, t and noise are drawn for all: so processes that share a batch see the same."""
+    s, x0 = schedules.cosine(), torch.randn(6, 1, 4, 4)
+
+    class Echo(torch.nn.Module):
+        config = MILESTONES["M5"]
+
+        def forward(self, x, t, cond=None):
+            return x * (1 + cond.view(-1, 1, 1, 1)) + t.view(-1, 1, 1, 1) / 1000
+
+    model = Denoiser(Echo(), s, predict)
+
+    def loss(part):
+        return model.loss(x0, torch.arange(6), torch.Generator().manual_seed(4), part)
+
+    parts = [loss(slice(i, i + 2)) for i in (0, 2, 4)]
+    torch.testing.assert_close(torch.stack(parts).mean(), loss(slice(None)))
+    assert len({part.item() for part in parts}) == 3

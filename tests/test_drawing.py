@@ -27,11 +27,12 @@ def noise(n, height, width, seed):
 
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
-@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
-def test_a_request_is_what_the_parts_would_do_by_hand(sampler, scale, clip):
-    """Guidance, sampler, number of steps, seed and clipping all take effect."""
+@pytest.mark.parametrize("sampler, spacing", list(zip(samplers.SAMPLERS, schedules.SPACINGS)))
+def test_a_request_is_what_the_parts_would_do_by_hand(sampler, spacing, scale, clip):
+    """Guidance, sampler, number of steps, spacing, seed and clipping all take effect."""
     m, cond = model(Labels(10)), torch.tensor([3, 7])
-    request = Request(cond, guidance=scale, sampler=sampler, steps=4, seed=5, size=(8, 12), clip=clip)
+    path = dict(steps=4, spacing=spacing)
+    request = Request(cond, guidance=scale, sampler=sampler, **path, seed=5, size=(8, 12), clip=clip)
     steps = list(draw(m, request))
     denoise = guidance.guide(m, cond, scale)
     if clip:
@@ -39,8 +40,8 @@ def test_a_request_is_what_the_parts_would_do_by_hand(sampler, scale, clip):
     g = torch.Generator().manual_seed(5)
     x = torch.randn(2, 1, 8, 12, generator=g)
     extra = {} if sampler == "dpmpp_2m" else {"generator": g}  # the same generator goes on
-    expected = list(samplers.SAMPLERS[sampler](denoise, x, m.schedule, steps=4, **extra))
-    assert [step.t for step in steps] == [step.t for step in expected] == m.schedule.times(4)[1:]
+    expected = list(samplers.SAMPLERS[sampler](denoise, x, m.schedule, **path, **extra))
+    assert [step.t for step in steps] == [step.t for step in expected] == m.schedule.times(4, spacing)[1:]
     for a, b in zip(steps, expected):
         torch.testing.assert_close(a.x, b.x, rtol=1e-4, atol=1e-4)
     assert (max(step.x0.abs().max() for step in steps) <= 1) == clip
@@ -93,6 +94,7 @@ def test_the_bar_sees_every_step():
     "options, message",
     [
         (dict(sampler="euler"), "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
+        (dict(spacing="linear"), "unknown spacing 'linear'; there are uniform, log_snr, karras"),
         (dict(guidance=float("nan")), "the guidance is nan"),
         (dict(guidance=float("inf")), "the guidance is inf"),
         (dict(count=0), "the count of pictures is 0"),

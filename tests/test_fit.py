@@ -360,5 +360,5 @@ def test_a_recipe_survives_the_run_folder(tmp_path):
     folder = Folder(tmp_path)
     for name in recipe.names():
         chosen = recipe.load(name)
-        folder.begin(chosen, "mnist", False)
+        folder.begin(chosen, "mnist", 0)
         assert folder.kept() == (chosen, "mnist") and asdict(folder.kept()[0]) == asdict(chosen)

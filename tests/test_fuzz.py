@@ -1,6 +1,8 @@
 """Hypothesis: whatever stands in a recipe, a weight file or a command line, only sentences come out."""
 
 import json
+import os
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 from unittest.mock import patch
@@ -117,7 +119,11 @@ def test_metadata_of_weight_files(weights, data, tmp_path):
 
 VALUES = "0 1 3 -1 42 7_ nan inf 1e3 x 99999999999999999999 cpu meta cuda:7 FILE DIR".split() + [""]
 FLAGS = "--model --out --digits --prompt --count --size --steps --sampler --guidance --seed --lora --lora-scale --merge"
-FLAGS = [*FLAGS.split(), *"--samples --data --json --device --recipe --images --resume --wrong".split()]
+FLAGS = [
+    *FLAGS.split(),
+    *"--spacing --format --raw --grid --again".split(),
+    *"--samples --data --json --device --recipe --images --resume --wrong".split(),
+]
 
 
 @examples(150)
@@ -141,15 +147,26 @@ def test_command_lines(weights, tmp_path, command, options):
     }
     words = [word for flag, values in options for word in (flag, *(names.get(value, value) for value in values))]
     with (
+        chdir(tmp_path),  # some values are names of files
         patch.object(commands, "draw", cheap),
         patch.object(commands.drawing, "seconds", lambda *a: 0.0),
         patch.object(commands.fit, "fit", lambda *a, **k: {}),
-        patch.object(commands, "score_model", lambda *a: {}),
+        patch.object(tasks, "score_model", lambda *a: {}),
         patch.object(tasks.DenoiserTask, "images", lambda *a: small()),
         patch.object(tasks.DenoiserTask, "seconds_to_score", lambda *a: 0.0),
     ):
         assert main([command, *needed.get(command, []), *words]) in (0, 2)
     assert not list(tmp_path.rglob(ERRORS))
+
+
+@contextmanager
+def chdir(path):
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def small():

@@ -13,7 +13,7 @@ from diffusion101.training import recipe
 from tools.repository import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^ {4}python -m diffusion101 ([^#\n]+)", TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"^ {4}(?:python|torchrun \S+) -m diffusion101 ([^#\n]+)", TEXT, re.MULTILINE)
 
 
 def test_the_scoreboard_is_the_measured_one():
@@ -26,7 +26,7 @@ def test_its_commands_are_understood(command):
     a = parser().parse_args(shlex.split(command))
     if a.command in ("train", "lora"):
         assert recipe.load(a.recipe).task == ("denoiser" if a.command == "train" else "adapter")
-    elif not a.model.startswith("runs/"):
+    elif a.command in ("sample", "evaluate") and a.model and not a.model.startswith("runs/"):
         model = checkpoint.load(a.model)
         model.schedule.times(a.steps)
         words = a.command == "sample" and (a.digits or a.prompt)
@@ -37,7 +37,7 @@ def test_its_commands_are_understood(command):
 
 
 def test_it_shows_every_command():
-    assert {command.split()[0] for command in COMMANDS} == {"train", "sample", "evaluate", "lora"}
+    assert {command.split()[0] for command in COMMANDS} == {"train", "sample", "evaluate", "lora", "app"}
 
 
 def test_its_links_lead_somewhere():

@@ -25,6 +25,7 @@ def test_the_course_is_the_recipes():
         assert recipe.load(name).model.config() == MILESTONES[milestone]
     assert recipe.load("mnist-numbers").model.config() == MILESTONES["M6"]
     assert recipe.load("mnist-numbers").data.hidden == 30
+    assert recipe.load("mnist-text").model.config() == MILESTONES["M8"]
 
 
 def test_lesson_is_a_short_run_on_cpu_only(monkeypatch):
@@ -42,9 +43,25 @@ def test_fields_are_replaced_by_their_path():
     assert (r.model, r.process, r.train.batch) == (plain.model, plain.process, plain.train.batch)
 
 
+def test_a_milestone_is_changed_at_any_depth():
+    levels = [{"width": 16}, {"width": 32, "blocks": 2, "cross": True}]
+    config = recipe.load("mnist-text", model__change={"levels": levels, "condition": {"width": 64}}).model.config()
+    assert [level.width for level in config.levels] == [16, 32] and config.levels[1].blocks == 2
+    m8 = MILESTONES["M8"]
+    assert replace(config, levels=m8.levels, condition=replace(config.condition, width=m8.condition.width)) == m8
+    assert config.condition.width == 64
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
+        ("model: {milestone: M3, change: {levels: [{width: -1}]}}", "a level needs a width from 1"),
+        ("model: {milestone: M3, change: {depth: 3}}", "change: depth: "),
+        ("model: {network: {levels: [{width: 16}]}, change: {time: 8}}", "there is none"),
+        ("model: {milestone: M8}\ndata: {scenes: 1}", "task text and data.scenes go together"),
+        ("task: text\nmodel: {milestone: M8}", "task text and data.scenes go together"),
+        ("task: text\nmodel: {milestone: M8}\ndata: {scenes: 3}", "data.scenes is 3, but should be"),
+        ("task: text\nmodel: {milestone: M8}\ndata: {scenes: 1, hidden: 30}", "they go with neither hidden nor"),
         ("model: {milestone: M3}\nepochs: 5", "epochs: Unexpected keyword argument"),
         ("model: {milestone: M3}\ntrain: {lr: fast}", "train.lr is 'fast', but should be a valid number"),
         ("model: {milestone: M3}\ntrain: {lr: 1e-3}", "train.lr is '1e-3', but should be"),  # YAML wants 1.0e-3

@@ -48,8 +48,11 @@ PLANTED = {  # a module: an import that it may not have, and how lint-imports te
     "training/loop.py": ("from ..figures import plot", "training.loop -> diffusion101.figures.plot"),
     "training/tasks.py": ("import torchvision", "training.tasks -> torchvision"),
     "figures/widgets.py": ("import matplotlib", "figures.widgets -> matplotlib"),
+    "commands.py": ("import gradio", "commands -> gradio"),
+    "order.py": ("from .commands import sample", "order -> diffusion101.commands"),
     "figures/plot.py": ("from IPython.display import display", "figures.plot -> IPython"),
     "check/lesson01.py": ("from ..commands import sample", "check.lesson01 -> diffusion101.commands"),
+    "check/audit.py": ("from .. import bugs", "check.audit -> diffusion101.bugs"),
 }
 
 

@@ -71,6 +71,47 @@ def test_times():
         assert all(a > b for a, b in zip(times, times[1:]))
 
 
+SPACED = {"log_snr": torch.log, "karras": lambda sigma: sigma ** (1 / 7)}
+
+
+@pytest.mark.parametrize("spacing", schedules.SPACINGS)
+@pytest.mark.parametrize("kind", schedules.KINDS)
+@pytest.mark.parametrize("T", [1, 2, 17, 1000])
+def test_any_spacing_gives_as_many_falling_times_as_asked_for(kind, T, spacing):
+    s = schedules.make(kind, T=T)
+    for steps in {1, 2, 3, 5, 10, 50, T // 2, T - 1, T} & set(range(1, T + 1)):
+        times = s.times(steps, spacing)
+        assert len(times) == steps + 1 and times[0] == T and times[-1] == 0
+        assert all(isinstance(t, int) for t in times) and all(t > r for t, r in zip(times, times[1:]))
+    assert s.times(spacing=spacing) == list(range(T, -1, -1)), "all steps are the same steps"
+
+
+@pytest.mark.parametrize("spacing", SPACED)
+@pytest.mark.parametrize("kind", schedules.KINDS)
+def test_steps_are_equal_in_what_the_spacing_says(kind, spacing):
+    """Up to rounding t; but for the first step, from cosine's clipped beta, and the last, which ends at sigma = 0."""
+    s = schedules.make(kind, T=6000, **({"beta_start": 1e-5, "beta_end": 0.004} if kind == "linear" else {}))
+    times = s.times(12, spacing)
+    sigma = s.noise.double() / s.signal.double()
+    steps = -SPACED[spacing](sigma[times[1:-1]]).diff()
+    rounding = SPACED[spacing](sigma[1:]).diff()[torch.tensor(times[1:-1]).clamp(max=5998)].max()
+    assert times[-2] == 1 and (steps / steps.mean() - 1).abs().max() < 2 * rounding / steps.mean()
+    assert rounding / steps.mean() < 0.25, "a test of the spacing, not of its rounding"
+
+
+def test_no_steps_are_lost_where_all_is_noise():
+    """The clipped last beta takes sigma from 600 to 20,000; without a limit half of these steps would lie above 600."""
+    s = schedules.cosine()
+    sigma = (s.noise / s.signal)[s.times(10, "karras")]
+    assert sigma[0] > 20_000 and (sigma > 165).sum() == 1 and (sigma < 1).sum() == 4
+
+
+@pytest.mark.parametrize("spacing", ["even", "", None])
+def test_unknown_spacings_are_refused(spacing):
+    with pytest.raises(ValueError, match=f"unknown spacing {spacing!r}; there are uniform, log_snr, karras"):
+        schedules.linear().times(10, spacing)
+
+
 @pytest.mark.parametrize("steps", [0, -1, 1001, 2.5, True, "10"])
 def test_times_refuses(steps):
     with pytest.raises(ValueError, match="from 1 to T = 1000"):

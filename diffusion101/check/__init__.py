@@ -1,5 +1,6 @@
-"""The exercises' checkers. Each prints one sentence that names the likely mistake and returns True, False or None."""
+"""The exercises' checkers. Each prints one line that names the likely mistake and returns True, False or None."""
 
+from .audit import *  # noqa: F403
 from .lesson01 import *  # noqa: F403
 from .lesson02 import *  # noqa: F403
 from .lesson03 import *  # noqa: F403

@@ -47,14 +47,22 @@ class Denoiser(nn.Module):
         """x (B, ...), t (B,) int64 in 1..T, cond as the network takes it -> Denoised, both parts (B, ...)."""
         return PREDICTIONS[self.predict].denoised(self.answer(x, t, cond), x, t, self.schedule)
 
-    def loss(self, x0: Tensor, cond: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+    def loss(
+        self,
+        x0: Tensor,
+        cond: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        part: slice = slice(None),
+    ) -> Tensor:
         """One t and one eps ~ N(0, 1) per picture (Ho et al. 2020, algorithm 1); a scalar.
 
-        cond is ignored by a network that cannot be told anything.
+        cond is ignored by a network that cannot be told anything. part: the pictures that count here; the others have
+        their t and eps drawn all the same.
         """
-        cond = None if self.condition is None else cond
         t = draw_t(len(x0), self.schedule, generator, x0.device)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+        x0, t, eps = x0[part], t[part], eps[part]
+        cond = None if cond is None or self.condition is None else cond[part]
         wanted = PREDICTIONS[self.predict].target(x0, t, eps, self.schedule)
         answer = self.answer(q_sample(x0, t, eps, self.schedule), t, cond)
         each = LOSSES[self.loss_name](answer, wanted, reduction="none").flatten(1).mean(1)  # (B,)

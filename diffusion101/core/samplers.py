@@ -1,7 +1,7 @@
 """From noise to data. Every sampler is a generator, so the caller owns the loop: draw, stop, or go on.
 
-denoise is any function (x, t) -> Denoised; x (B, ...) is standard normal noise; the steps run over s.times(steps).
-Noise is drawn on the generator's device, so that one seed gives the same picture everywhere.
+denoise is any function (x, t) -> Denoised; x (B, ...) is standard normal noise; the steps run over
+s.times(steps, spacing). Noise is drawn on the generator's device, so that one seed gives the same picture everywhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,13 +24,34 @@ class Step(NamedTuple):
     x0: Tensor
 
 
-def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
+def draw_noise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise, shaped as x and where x is."""
     device = x.device if generator is None else generator.device
     return torch.randn(x.shape, generator=generator, device=device).to(x)
 
 
-def _full(x: Tensor, t: int) -> Tensor:
+def full(x: Tensor, t: int) -> Tensor:
+    """The time t for every picture of x: (B,)."""
     return torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+
+
+def ancestral(
+    denoise: Denoise,
+    x: Tensor,
+    s: Schedule,
+    t: int,
+    r: int,
+    generator: torch.Generator | None = None,
+    variance: str = "posterior",
+) -> Step:
+    """One step of ddpm, from t to r < t: x_r drawn from q(x_r | x_t, x0) with the guess in the place of x0."""
+    x0 = denoise(x, full(x, t)).x0
+    a_t, a_r = s.exact[t].item(), s.exact[r].item()
+    of_x0, of_x, var = posterior(a_t, a_r)
+    x = of_x0 * x0 + of_x * x
+    if r > 0:
+        x = x + (var if variance == "posterior" else 1 - a_t / a_r) ** 0.5 * draw_noise(x, generator)
+    return Step(r, x, x0)
 
 
 @torch.no_grad()
@@ -41,6 +62,7 @@ def ddpm(
     steps: int | None = None,
     generator: torch.Generator | None = None,
     variance: str = "posterior",
+    spacing: str = "uniform",
 ) -> Iterator[Step]:
     """Ancestral sampling (Ho et al. 2020, algorithm 2), with all T steps or fewer.
 
@@ -48,15 +70,11 @@ def ddpm(
     """
     if variance not in ("posterior", "beta"):
         raise ValueError(f"variance is {variance!r}; it must be 'posterior' or 'beta'")
-    times = s.times(steps)
+    times = s.times(steps, spacing)
     for t, r in zip(times, times[1:]):
-        x0 = denoise(x, _full(x, t)).x0
-        a_t, a_r = s.exact[t].item(), s.exact[r].item()
-        of_x0, of_x, var = posterior(a_t, a_r)
-        x = of_x0 * x0 + of_x * x
-        if r > 0:
-            x = x + (var if variance == "posterior" else 1 - a_t / a_r) ** 0.5 * _noise(x, generator)
-        yield Step(r, x, x0)
+        step = ancestral(denoise, x, s, t, r, generator, variance)
+        x = step.x
+        yield step
 
 
 @torch.no_grad()
@@ -67,34 +85,35 @@ def ddim(
     steps: int = 50,
     eta: float = 0.0,
     generator: torch.Generator | None = None,
+    spacing: str = "uniform",
 ) -> Iterator[Step]:
     """Song et al. 2021, eq. 12 and 16: eta = 0 adds no noise (one seed, one picture), eta = 1 is ddpm."""
     if not 0 <= eta <= 1:
         raise ValueError(f"eta is {eta}; it must lie from 0 to 1")
-    times = s.times(steps)
+    times = s.times(steps, spacing)
     for t, r in zip(times, times[1:]):
-        x0, eps = denoise(x, _full(x, t))
+        x0, eps = denoise(x, full(x, t))
         a_t, a_r = s.exact[t].item(), s.exact[r].item()
         sigma = eta * ((1 - a_r) / (1 - a_t) * (1 - a_t / a_r)) ** 0.5
         x = a_r**0.5 * x0 + max(1 - a_r - sigma**2, 0.0) ** 0.5 * eps
         if sigma > 0:
-            x = x + sigma * _noise(x, generator)
+            x = x + sigma * draw_noise(x, generator)
         yield Step(r, x, x0)
 
 
 @torch.no_grad()
-def dpmpp_2m(denoise: Denoise, x: Tensor, s: Schedule, steps: int = 10) -> Iterator[Step]:
+def dpmpp_2m(denoise: Denoise, x: Tensor, s: Schedule, steps: int = 10, spacing: str = "uniform") -> Iterator[Step]:
     """DPM-Solver++(2M), Lu et al. 2022, algorithm 2: a straight line through the last two guesses of x0.
 
     Time is measured in lam = log(signal / noise). The first step has no guess before it and the last ends at
     lam = infinity, so both are of first order.
     """
-    times = s.times(steps)
+    times = s.times(steps, spacing)
     signal, noise = s.exact.sqrt(), (1 - s.exact).sqrt()
     lam = (signal / noise).log()
     before = None  # the guess one step ago, and how far in lam that step went
     for t, r in zip(times, times[1:]):
-        x0 = denoise(x, _full(x, t)).x0
+        x0 = denoise(x, full(x, t)).x0
         h = lam[r] - lam[t]
         guess = x0
         if before is not None and r > 0:

@@ -5,11 +5,13 @@ Diffusers counts from 0, so its t is ours minus one.
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 LARGEST_T = 1_000_000
+MOST_NOISE = math.exp(5.1)  # noise / signal; where lam = -5.1 DPM-Solver's own code cuts the cosine schedule off
 SMALLEST = 1e-30  # of alpha_bar: its root must stay far from 0 in float32, for eps to x0 divides by it
 
 
@@ -52,15 +54,59 @@ class Schedule:
             self._elsewhere[device] = there
         return self._elsewhere[device]
 
-    def times(self, steps: int | None = None) -> list[int]:
-        """[T, ..., 0]: steps + 1 falling times, evenly spaced from T ("trailing": Lin et al. 2024, table 2)."""
+    def times(self, steps: int | None = None, spacing: str = "uniform") -> list[int]:
+        """[T, ..., 0]: steps + 1 falling times, spaced as a name in SPACINGS says.
+
+        Where two would be the same the later one moves towards 0, or all towards T where there is no room left.
+        """
         steps = self.T if steps is None else steps
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= self.T:
             raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 to T = {self.T}")
-        return [round(self.T * (steps - i) / steps) for i in range(steps + 1)]
+        times = [self.T]
+        for i, wished in enumerate(SPACINGS[known(spacing)](self, steps), start=1):
+            times.append(max(min(wished, times[-1] - 1), steps - i))
+        return times
 
     def __repr__(self) -> str:
         return f"Schedule({', '.join(f'{k}={v}' for k, v in self.spec.items()) or f'T={self.T}'})"
+
+
+def known(spacing: str) -> str:
+    """The name, if it is in SPACINGS; else ValueError."""
+    if spacing not in SPACINGS:
+        raise ValueError(f"unknown spacing {spacing!r}; there are {', '.join(SPACINGS)}")
+    return spacing
+
+
+def uniform_times(s: Schedule, steps: int) -> list[int]:
+    """Equal steps in t, from T to 0 ("trailing": Lin et al. 2024, table 2)."""
+    return [round(s.T * (steps - i) / steps) for i in range(1, steps + 1)]
+
+
+def even_times(place: Callable[[Tensor], Tensor]) -> Callable[[Schedule, int], list[int]]:
+    """Equal steps in place(sigma), sigma = noise / signal, from T to 1, and a last step to 0.
+
+    At t = 0 sigma is 0, and its logarithm infinitely far away: so the last step is whatever remains. Beyond MOST_NOISE
+    nothing can be told apart, so T stands at MOST_NOISE if it lies above: the clipped last beta of `cosine` ends at
+    sigma = 20,000, and half of few steps would be lost there.
+    """
+
+    def spaced(s: Schedule, steps: int) -> list[int]:
+        places = place((1 / s.exact[1:] - 1).sqrt().clamp(max=MOST_NOISE))  # (T,), rising
+        wished = torch.linspace(places[-1], places[0], steps, dtype=torch.float64)[1:]
+        above = torch.searchsorted(places, wished).clamp(min=1)
+        nearer = (wished - places[above - 1] < places[above] - wished).long()  # to the place below
+        return [*(above - nearer + 1).tolist(), 0]
+
+    return spaced
+
+
+# What a sampler's steps share out equally: functions (Schedule, steps) -> the times wished for after T, the last one 0.
+SPACINGS = {
+    "uniform": uniform_times,
+    "log_snr": even_times(torch.log),  # equal steps in lam = log(signal / noise): DPM-Solver, Lu et al. 2022
+    "karras": even_times(lambda sigma: sigma ** (1 / 7)),  # Karras et al. 2022, eq. 5 with rho = 7
+}
 
 
 def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:

@@ -6,7 +6,7 @@ import secrets
 import socket
 import sys
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -39,6 +39,19 @@ class Images:
     def pictures(self, index: Tensor | slice = slice(None)) -> Tensor:
         """The pictures at these places as the models see them: (B, C, H, W) float32 in [-1, 1]."""
         return self.images[index].float() / 127.5 - 1
+
+    def examples(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Where to find a random picture of each of these labels: places of the same shape, on the data's device."""
+        order, starts, counts = self._by_label
+        labels = labels.to(order.device)
+        which = torch.rand(labels.shape, generator=generator).to(order.device)
+        return order[starts[labels] + (which * counts[labels]).long()]
+
+    @cached_property
+    def _by_label(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All places, sorted by label (N,); where each label starts there, and how many pictures it has."""
+        counts = torch.bincount(self.labels, minlength=10)
+        return self.labels.argsort(stable=True), counts.cumsum(0) - counts, counts
 
     def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Batch number `step` of an endless shuffled run: pictures (size, C, H, W) and labels (size,).

@@ -1,7 +1,6 @@
 """Two-digit numbers on one canvas, prompted by two tokens; some numbers are never shown in training."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,16 +55,6 @@ class Numbers:
 
     def draw(self, tokens: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Real pictures of these numbers (B, 2): (B, 1, H, 2H) in [-1, 1], and the tokens on the data's device."""
-        places, starts, counts = self._by_digit
-        tokens = tokens.to(places.device)
-        which = torch.rand(tokens.shape, generator=generator).to(places.device)
-        index = places[starts[tokens] + (which * counts[tokens]).long()]  # (B, 2)
+        index = self.digits.examples(tokens, generator)  # (B, 2)
         left, right = self.digits.pictures(index[:, 0]), self.digits.pictures(index[:, 1])
-        return torch.cat([left, right], dim=3), tokens
-
-    @cached_property
-    def _by_digit(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The places of all digits, sorted by digit (N,); where each digit starts there, and how many it has (10,)."""
-        labels = self.digits.labels
-        counts = torch.bincount(labels, minlength=10)
-        return labels.argsort(stable=True), counts.cumsum(0) - counts, counts
+        return torch.cat([left, right], dim=3), tokens.to(index.device)

@@ -1,15 +1,21 @@
-"""Tensors as picture files."""
+"""Tensors as picture files, which say how they were made."""
 
+import math
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..checkpoint import whole
 from .tiling import tile
 
-TYPES = {".png": 2**31 - 1, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # and their longest side
+KEY = "diffusion101"  # of a PNG's note
 
 
 def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
@@ -20,15 +26,79 @@ def grid(x: Tensor, columns: int = 10, scale: int = 2) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def check_output(path: Path, shape: tuple[int, int, int] = (1, 1, 1), columns: int = 10, scale: int = 2) -> None:
+def _text(note: str) -> dict:
+    info = PngInfo()
+    info.add_text(KEY, note)
+    return {"pnginfo": info}
+
+
+def _comment(note: str) -> dict:
+    return {"comment": note}
+
+
+def _description(note: str) -> dict:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = note
+    return {"exif": exif}
+
+
+def _still(form: str, noted: Callable, frames: list[Tensor], path: Path, note: str, columns: int, scale: int) -> None:
+    grid(frames[-1], columns, scale).save(path, form, **(noted(note) if note else {}))
+
+
+def _film(frames: list[Tensor], path: Path, note: str, columns: int, scale: int) -> None:
+    first, *others = [grid(frame, columns, scale) for frame in frames]
+    times = [80] * len(others) + [2000]
+    first.save(path, "gif", save_all=True, append_images=others, duration=times, loop=0, **_comment(note))
+
+
+def _array(frames: list[Tensor], path: Path, note: str, columns: int, scale: int) -> None:
+    with path.open("wb") as file:  # given a path, numpy would add a suffix to it
+        np.save(file, frames[-1].detach().float().clamp(-1, 1).cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its suffix, who writes it, its longest side, and whether it shows every step, and a grid."""
+
+    name: str
+    write: Callable[[list[Tensor], Path, str, int, int], None]
+    longest: float
+    film: bool = False
+    tiled: bool = True
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(".png", partial(_still, "png", _text), 2**31 - 1),
+        Kind(".jpg", partial(_still, "jpeg", _comment), 65_500),
+        Kind(".webp", partial(_still, "webp", _description), 16_383),
+        Kind(".gif", _film, 65_535, film=True),
+        Kind(".npy", _array, math.inf, tiled=False),
+    )
+}
+
+
+def kind(path: Path, form: str | None = None) -> Kind:
+    """What to write there: `form` ("png"), or what the name's suffix says."""
+    known = ", ".join(KINDS)
+    own, asked = (f".{word}".lower().replace(".jpeg", ".jpg") for word in (path.suffix[1:], form or path.suffix[1:]))
+    if asked not in KINDS:
+        raise ValueError(f"cannot write {str(path)!r}: the type must be one of {known}")
+    if own in KINDS and own != asked:
+        raise ValueError(f"cannot write {str(path)!r}: its name says {own}, and --format says {asked}")
+    return KINDS[asked]
+
+
+def check_output(
+    path: Path, kind: Kind, shape: tuple[int, int, int] = (1, 1, 1), columns: int = 10, scale: int = 2
+) -> None:
     """ValueError unless N pictures of H x W, shape (N, H, W), can be written there as a grid; asked before any work."""
-    most = TYPES.get(path.suffix.lower())
-    if most is None:
-        raise ValueError(f"cannot write {str(path)!r}: the type must be one of {', '.join(TYPES)}")
     count, height, width = shape
     sides = min(columns, count) * width * scale, -(-count // columns) * height * scale
-    if max(sides) > most:
-        raise ValueError(f"cannot write {str(path)!r}: {sides[0]} x {sides[1]} pixels are too many for {path.suffix}")
+    if max(sides) > kind.longest:
+        raise ValueError(f"cannot write {str(path)!r}: {sides[0]} x {sides[1]} pixels are too many for a {kind.name}")
     check_writable(path)
 
 
@@ -46,12 +116,22 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"cannot write {str(path)!r}: {above} cannot be written to ({error.strerror})") from None
 
 
-def save(frames: list[Tensor], path: Path, columns: int = 10, scale: int = 2) -> None:
-    """The last of frames, each (N, C, H, W) in [-1, 1], as a grid; as .gif all of them, the last for two seconds."""
-    if path.suffix.lower() != ".gif":
-        picture = grid(frames[-1], columns, scale)
-        form = {".jpg": "jpeg"}.get(path.suffix.lower(), path.suffix[1:].lower())
-        return whole(path, lambda beside: picture.save(beside, format=form))
-    grids = [grid(frame, columns, scale) for frame in frames]
-    times = [80] * (len(grids) - 1) + [2000]
-    whole(path, lambda f: grids[0].save(f, "gif", save_all=True, append_images=grids[1:], duration=times, loop=0))
+def save(frames: list[Tensor], path: Path, kind: Kind, note: str = "", columns: int = 10, scale: int = 2) -> None:
+    """Write frames, each (N, C, H, W) in [-1, 1]: the last as a grid; of a .gif all, the last for two seconds.
+
+    .npy holds the last as it is, clipped: float32 (N, C, H, W), without a note.
+    """
+    whole(path, lambda beside: kind.write(frames, beside, note, columns, scale))
+
+
+def note(path: Path) -> str:
+    """What `save` noted in a picture, or ""; ValueError if it is no picture."""
+    if not path.is_file():
+        raise ValueError(f"no picture {str(path)!r}")
+    try:
+        with Image.open(path) as picture:
+            info, exif = picture.info, picture.getexif()
+    except Exception as error:  # somebody's bytes can raise anything
+        raise ValueError(f"{str(path)!r} is damaged or no picture ({type(error).__name__})") from None
+    found = info.get(KEY) or info.get("comment") or exif.get(ExifTags.Base.ImageDescription) or ""
+    return found.decode("ascii", "replace") if isinstance(found, bytes) else str(found)

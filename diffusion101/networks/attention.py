@@ -22,8 +22,9 @@ def places(height: int, width: int, channels: int, like: Tensor) -> Tensor:
 class CrossAttention(nn.Module):
     """softmax(Q Kᵀ / sqrt(d)) V with queries from pixels h (B, N, C), keys and values from tokens (B, L, context).
 
-    Vaswani et al. 2017, eq. 1, with several heads; the output projection starts at zero. With keep = True the last
-    call's weights stay in .maps (B, heads, N, L).
+    Vaswani et al. 2017, eq. 1, with several heads; the output projection starts at zero. there (B, L) bool: which
+    tokens are read, at least one in each row; None: all. With keep = True the last call's weights stay in .maps
+    (B, heads, N, L).
     """
 
     def __init__(self, width: int, context: int, heads: int):
@@ -36,21 +37,26 @@ class CrossAttention(nn.Module):
         self.to_v = nn.Linear(context, width, bias=False)
         self.to_out = zeroed(nn.Linear(width, width))
 
-    def forward(self, h: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, h: Tensor, tokens: Tensor, there: Tensor | None = None) -> Tensor:
         def split(z: Tensor) -> Tensor:
             return z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, N or L, d)
 
         q, k, v = split(self.to_q(h)), split(self.to_k(tokens)), split(self.to_v(tokens))
+        mask = None if there is None else there[:, None, None]  # (B, 1, 1, L)
         if self.keep:
-            self.maps = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)  # (B, heads, N, L)
+            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, heads, N, L)
+            self.maps = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
             mixed = self.maps @ v
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v)
+            mixed = F.scaled_dot_product_attention(q, k, v, mask)
         return self.to_out(mixed.transpose(1, 2).flatten(2))  # (B, N, C)
 
 
 class TokenBlock(nn.Module):
-    """h (B, C, H, W) and tokens (B, L, context) -> (B, C, H, W): cross-attention, then a feed-forward, both added."""
+    """h (B, C, H, W) and tokens (B, L, context) -> (B, C, H, W): cross-attention, then a feed-forward, both added.
+
+    there (B, L) bool: which tokens are read; None: all.
+    """
 
     def __init__(self, width: int, context: int, heads: int):
         super().__init__()
@@ -58,10 +64,10 @@ class TokenBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), zeroed(nn.Linear(2 * width, width)))
 
-    def forward(self, h: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, h: Tensor, tokens: Tensor, there: Tensor | None = None) -> Tensor:
         height, width = h.shape[2:]
         flat = h.flatten(2).transpose(1, 2)  # (B, H * W, C)
         asking = self.norm1(h).flatten(2).transpose(1, 2)
-        flat = flat + self.attend(asking + places(height, width, h.shape[1], asking), tokens)
+        flat = flat + self.attend(asking + places(height, width, h.shape[1], asking), tokens, there)
         flat = flat + self.feed(self.norm2(flat))
         return flat.transpose(1, 2).unflatten(2, (height, width))

@@ -1,13 +1,14 @@
 """Conditions: what a network can be told besides the time. Each is a value that knows all there is to know about it.
 
-A condition embeds (`build`), has an empty answer (`empty`), drops itself at random (`drop`), spreads itself evenly over
-a batch (`spread`) and reads itself off the command line (`parse`). Tables are drawn N(0, 1): a table at zero behind a
-projection at zero would have no gradient, and be heard late.
+A condition embeds (`build`, `hear`), has an empty answer (`empty`), drops itself at random (`drop`), spreads itself
+evenly over a batch (`spread`) and reads itself off the command line (`parse`). Tables are drawn N(0, 1): a table at
+zero behind a projection at zero would have no gradient, and be heard late.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,32 @@ from torch import Tensor, nn
 DIGITS = "0123456789"
 
 
+class Heard(NamedTuple):
+    """What a network's blocks hear of a condition."""
+
+    vectors: tuple[Tensor, ...] = ()  # (B, E) each: every block hears them as it hears the time
+    tokens: Tensor | None = None  # (B, L, width): attention reads them
+    there: Tensor | None = None  # (B, L) bool: which of them it reads; None: all
+
+
 class Condition(ABC):
     """What all conditions share. cond is int64: (B,) labels or (B, L) tokens."""
+
+    asked = True  # whether attention reads it
 
     __pydantic_config__ = {"extra": "forbid", "strict": True}  # for whoever reads a config from a file
 
     @abstractmethod
     def empty(self, n: int) -> Tensor:
         """n conditions that say nothing: what guidance compares with, what `drop` puts in."""
+
+    def vectors(self, time: int) -> tuple[int, ...]:
+        """The widths of the vectors that every block hears beside the time, which is `time` wide."""
+        return ()
+
+    def hear(self, built: nn.Module, cond: Tensor) -> Heard:
+        """What the module that `build` made says of cond."""
+        return Heard(tokens=built(cond))
 
     def places(self, words: Sequence[str]) -> int:
         """How many pictures wide the answer to these words is."""
@@ -39,6 +58,7 @@ class Labels(Condition):
     """One of `classes` labels (B,); the label `classes` says nothing. It joins the time embedding."""
 
     classes: int = 10
+    asked = False
 
     def __post_init__(self):
         if not 2 <= self.classes <= 100_000:
@@ -46,6 +66,12 @@ class Labels(Condition):
 
     def build(self, time: int) -> nn.Module:
         return nn.Embedding(self.classes + 1, time)
+
+    def vectors(self, time: int) -> tuple[int, ...]:
+        return (time,)
+
+    def hear(self, built: nn.Module, cond: Tensor) -> Heard:
+        return Heard((built(cond),))
 
     def empty(self, n: int) -> Tensor:
         return torch.full((n,), self.classes)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from .attention import TokenBlock
 from .blocks import Down, Modulation, ResBlock, Up, norm, zeroed
-from .conditions import Labels, Tokens
+from .conditions import Heard, Labels, Tokens
 from .embeddings import TimeEmbedding
+from .text import Words
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class UNetConfig:
     levels     one per resolution; every one after the first halves the picture
     channels   of the picture: 1 grey, 3 colour
     time       width of the time embedding; 0: the network does not know t
-    condition  what it can be told: Labels, Tokens or None
+    condition  what it can be told: Labels, Tokens, Words or None
     heads      of attention
     dropout    rate inside the residual blocks
     """
@@ -48,7 +49,7 @@ class UNetConfig:
     levels: tuple[Level, ...] = (Level(16),)
     channels: int = 1
     time: int = 0
-    condition: Labels | Tokens | None = None
+    condition: Labels | Tokens | Words | None = None
     heads: int = 4
     dropout: float = 0.0
 
@@ -64,8 +65,8 @@ class UNetConfig:
         crossing = [level for level in self.levels if level.cross]
         if any(self.heads < 1 or level.width % self.heads for level in crossing):
             raise ValueError(f"{self.heads} heads do not divide the widths of {crossing}")
-        if bool(crossing) != isinstance(self.condition, Tokens):
-            raise ValueError("tokens and cross-attention go together: some level needs cross, and condition Tokens")
+        if bool(crossing) != bool(self.condition and self.condition.asked):
+            raise ValueError("tokens and cross-attention go together: some level needs cross, and Tokens or Words")
         if isinstance(self.condition, Labels) and not self.time:
             raise ValueError("labels are heard where the time is heard: give time a width too")
 
@@ -81,7 +82,8 @@ class Stage(nn.Module):
     def __init__(self, config: UNetConfig, depth: int = 0):
         super().__init__()
         level, deeper = config.levels[depth], config.levels[depth + 1 :]
-        heard = [config.time] * bool(config.time) + [config.time] * isinstance(config.condition, Labels)
+        heard = [config.time] * bool(config.time)
+        heard += config.condition.vectors(config.time) if config.condition else ()
 
         def blocks(channels: int) -> nn.ModuleList:
             modulate = [Modulation(heard, level.width) if heard else None for _ in range(level.blocks)]
@@ -102,17 +104,19 @@ class Stage(nn.Module):
             self.shrink, self.grow = Down(level.width, smaller), Up(smaller, level.width)
             self.inner = Stage(config, depth + 1)
 
-    def forward(self, h: Tensor, embs: Sequence[Tensor], tokens: Tensor | None = None) -> Tensor:
+    def forward(
+        self, h: Tensor, embs: Sequence[Tensor], tokens: Tensor | None = None, there: Tensor | None = None
+    ) -> Tensor:
         skips = []
         for i, block in enumerate(self.down):
             h = block(h, embs)
-            h = self.down_ask[i](h, tokens) if self.down_ask else h
+            h = self.down_ask[i](h, tokens, there) if self.down_ask else h
             skips.append(h)
         if self.inner is not None:
-            h = h + self.grow(self.inner(self.shrink(h), embs, tokens))  # grow starts at zero
+            h = h + self.grow(self.inner(self.shrink(h), embs, tokens, there))  # grow starts at zero
         for i, block in enumerate(self.up):
             h = block(torch.cat([h, skips.pop()], dim=1), embs)
-            h = self.up_ask[i](h, tokens) if self.up_ask else h
+            h = self.up_ask[i](h, tokens, there) if self.up_ask else h
         return h
 
 
@@ -136,11 +140,9 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         cond = self.check(x, cond)
         embs = [self.time(t)] if self.time else []  # each (B, time)
-        heard = self.condition(cond) if self.condition else None  # (B, time) of labels, (B, L, width) of tokens
-        if isinstance(self.config.condition, Labels):
-            embs, heard = [*embs, heard], None
+        heard = self.config.condition.hear(self.condition, cond) if self.condition else Heard()
         h = self.conv_in(x.contiguous(memory_format=torch.channels_last))
-        h = self.body(h, embs, heard)
+        h = self.body(h, [*embs, *heard.vectors], heard.tokens, heard.there)
         return self.conv_out(F.silu(self.norm_out(h)))
 
     def check(self, x: Tensor, cond: Tensor | None = None) -> Tensor | None:

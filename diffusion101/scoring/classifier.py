@@ -33,10 +33,15 @@ class Classifier(nn.Module):
         features = self.features(self.dropout(h))
         return self.head(features), features
 
-    def loss(self, x: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Cross-entropy with smoothed labels on pictures slightly turned, scaled, sheared and shifted."""
-        logits, _ = self(jitter(x, generator))
-        return F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
+    def loss(
+        self, x: Tensor, labels: Tensor, generator: torch.Generator | None = None, part: slice = slice(None)
+    ) -> Tensor:
+        """Cross-entropy with smoothed labels on pictures slightly turned, scaled, sheared and shifted.
+
+        part: the pictures that count here; the others are turned all the same.
+        """
+        logits, _ = self(jitter(x, generator)[part])
+        return F.cross_entropy(logits.float(), labels[part], label_smoothing=0.05)
 
 
 def jitter(x: Tensor, generator: torch.Generator | None = None, amount: float = 0.12) -> Tensor:

@@ -45,7 +45,7 @@ def score_model(
     train: Images | None = None,
     bar: Callable[..., Iterable] = lambda steps, total=0: steps,
 ) -> dict:
-    """Scores of a model's pictures, drawn as `how` says (samples, sampler, steps, guidance, seed).
+    """Scores of a model's pictures, drawn as `how` says (samples, sampler, steps, spacing, guidance, seed).
 
     Labels or single tokens are asked for equally often. hidden: also two-digit numbers, as many of each kind. train:
     also the median RMS difference of 100 pictures to the nearest training picture; far below the floor: copies.
@@ -53,7 +53,7 @@ def score_model(
     device = next(model.parameters()).device
     real = reference(test.to(device), how.samples, how.seed)
     cond = model.condition.spread(how.samples) if model.condition else None
-    options = dict(sampler=how.sampler, steps=how.steps, seed=how.seed)
+    options = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
     options["guidance"] = how.guidance if cond is not None else 1.0
     size = tuple(test.images.shape[2:])
     drawn = pictures(model, Request(cond, how.samples, size=size, **options), bar)
@@ -74,7 +74,8 @@ def score_numbers(
     """Share of two-digit numbers with both digits right: seen, unseen, and real ones; how.samples of each kind."""
     height, width = real.test.images.shape[2:]
     kinds = {"seen": seen(hidden)} | ({"unseen": unseen(hidden)} if hidden else {})
-    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, seed=how.seed, size=(height, 2 * width))
+    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
+    options["size"] = (height, 2 * width)
     shares = {}
     for kind, numbers in kinds.items():
         asked = torch.tensor(numbers)[torch.arange(how.samples) % len(numbers)]  # (N, 2)
@@ -104,6 +105,8 @@ def scoreboard(names: list[str] | None = None) -> str:
     rows = ["model         params  MMACs  pictures seen  Fréchet (real)  recognised (real)  precision  recall"]
     for name in names or [n for n in checkpoint.names() if n not in ("classifier",) and not n.startswith("07")]:
         about, _ = checkpoint.read(name, "denoiser")
+        if "frechet" not in about["scores"]:  # pictures that no judge of single digits reads
+            continue
         s, f = about["scores"], about["scores"]["floor"]
         rows.append(
             f"{name:13} {about['parameters'] / 1e6:5.2f}M {about['mmacs']:6.1f} {about['images']:14,} "

@@ -17,7 +17,8 @@ from ..figures import files
 from ..figures.tiling import tile
 from ..scoring.score import hardware
 from .folder import Folder, version
-from .loop import Run, TrainStep, train
+from .loop import Run, Stream, TrainStep, train
+from .ranks import ALONE, Ranks
 from .recipe import Recipe
 from .tasks import DenoiserTask, task
 
@@ -33,6 +34,7 @@ def fit(
     scoring: Callable[..., Iterable] = lambda steps, total=0: steps,
     say: Callable[[str], None] | None = None,
     save_every: float = SAVE_EVERY,
+    ranks: Ranks = ALONE,
 ) -> dict:
     """Train a recipe in the folder `out`, write model.safetensors, score it, and write the scores into its metadata.
 
@@ -40,24 +42,28 @@ def fit(
     about the data, and how long it will take (which is measured only for it).
     Interrupted (Ctrl-C, SIGTERM) it ends the step, keeps its state and raises KeyboardInterrupt. Bad settings raise
     ValueError before anything is written. The weights are on disk before they are scored: resuming a finished run
-    only scores it. Returns the file's metadata.
+    only scores it. Returns the file's metadata, or nothing to any rank but the first, which trains along.
     """
     folder, job, device = Folder(Path(out)), task(recipe), torch.device(device)
+    ranks.check(recipe.train.batch)
     folder.check(recipe, resume)
     model = job.build().to(device)
-    images = job.images("train", folder.kept()[1] if resume else None).to(device)
-    test = job.images("test", images.name)
+    with ranks.in_turn():
+        images = job.images("train", folder.kept()[1] if resume else None).to(device)
+        test = job.images("test", images.name)
     job.check(model, images, test)
+    run = Run(model, recipe, ranks)
+    if ranks.rank:
+        return _follow(folder, run, job.stream(images), resume)
     if say and images.name != recipe.data.name:
         say(f"{recipe.data.name} could not be had: this run trains on {images.name} data instead.")
-    run = Run(model, recipe)
     with folder.locked():
         folder.check(recipe, resume)  # again: until now another process could train here
         if resume:
             folder.restore(run)
         if say:
             say(_plan(job, run, images, test))
-        folder.begin(recipe, images.name, resume)
+        folder.begin(recipe, images.name, run.step)
         trained = run.step == recipe.steps
         try:
             seconds = _train(folder, job, run, job.stream(images), progress, save_every)
@@ -71,7 +77,7 @@ def fit(
             "data": images.name,
             "images": recipe.steps * recipe.train.batch,
             "parameters": sum(p.numel() for p in best.parameters() if p.requires_grad),
-            "hardware": hardware(device),
+            "hardware": f"{ranks.count} x {hardware(device)}" if ranks.count > 1 else hardware(device),
             "seconds": round(seconds),
             "version": version(),
         }
@@ -88,19 +94,30 @@ def fit(
     return about
 
 
+def _follow(folder: Folder, run: Run, shown: Stream, resume: bool) -> dict:
+    """What every rank but the first does: train along. Whether to stop is for the first to say, by leaving."""
+    if resume:
+        folder.restore(run)
+    with between_steps():
+        for _ in train(run.model, shown, run.recipe, run):
+            pass
+    return {}
+
+
 def _plan(job: DenoiserTask, run: Run, images: Images, test: Images) -> str:
     """What is left to do, and about how long it takes, scoring included."""
     recipe, device, left = job.recipe, run.generator.device, job.recipe.steps - run.step
     with torch.random.fork_rng():  # measuring leaves no trace in the run
         seconds = job.seconds_to_score(run.model, test)
         if left:
-            seconds += left * seconds_per_step(recipe, device, images)
+            seconds += left * seconds_per_step(recipe, device, images) / run.ranks.count
     some = f"{left:,} of {recipe.steps:,}" if run.step else f"{left:,}"
     batches = f"{some} steps of {recipe.train.batch} pictures on {device}"
+    batches += f" in {run.ranks.count} processes" if run.ranks.count > 1 else ""
     return f"{recipe.name}: {batches}, about {duration(seconds)} with scoring."
 
 
-def _train(folder: Folder, job: DenoiserTask, run: Run, shown, progress: Callable, save_every: float) -> float:
+def _train(folder: Folder, job: DenoiserTask, run: Run, shown: Stream, progress: Callable, save_every: float) -> float:
     """All steps that are left, logged and kept; the seconds that all sessions took."""
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 

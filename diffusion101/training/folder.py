@@ -66,12 +66,13 @@ class Folder:
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"cannot resume: {path} is damaged ({' '.join(str(error).split())})") from None
 
-    def begin(self, recipe: Recipe, data: str, resume: bool) -> None:
-        """Note what the run is, and clear away what a killed session left: half files, rows before any state."""
+    def begin(self, recipe: Recipe, data: str, step: int) -> None:
+        """Note what the run is, and clear away what a killed session left: half files, rows after the kept step."""
         for half in self.path.rglob(f".*{checkpoint.PART}"):
             half.unlink()
-        if not resume:
-            (self.path / "metrics.jsonl").unlink(missing_ok=True)
+        log = self.path / "metrics.jsonl"
+        rows = log.read_bytes().splitlines(keepends=True)[:step] if log.exists() else []
+        checkpoint.whole(log, lambda f: f.write_bytes(b"".join(rows)))
         about = {"recipe": asdict(recipe), "data": data, "version": version()}
         text = yaml.safe_dump(json.loads(json.dumps(about)), sort_keys=False)  # tuples as lists
         checkpoint.whole(self.path / "run.yaml", lambda f: f.write_text(text, encoding="utf-8"))
@@ -81,7 +82,7 @@ class Folder:
         checkpoint.whole(self.state, lambda f: torch.save(state, f))
 
     def restore(self, run: Run) -> None:
-        """Put the kept state into a fresh run, and take the rows that were logged after it off the log."""
+        """Put the kept state into a fresh run; nothing is written."""
         try:
             state = torch.load(self.state, weights_only=True, map_location="cpu")
             device = state["device"]
@@ -95,9 +96,6 @@ class Folder:
         except (KeyError, RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             words = " ".join(str(error).split())[:200]
             raise ValueError(f"cannot resume: {self.state} does not fit this recipe ({words})") from None
-        log = self.path / "metrics.jsonl"
-        rows = log.read_bytes().splitlines(keepends=True)[: run.step] if log.exists() else []
-        checkpoint.whole(log, lambda f: f.write_bytes(b"".join(rows)))
 
 
 def version() -> str:

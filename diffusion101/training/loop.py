@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .muon import Muon
+from .ranks import ALONE, Ranks
 from .recipe import Recipe, Train
 
 
@@ -49,12 +50,13 @@ class Run:
     """All that a training run must remember, so that resumed equals uninterrupted, bit for bit on a CPU.
 
     model: a module with .loss(x0, cond, generator); if it has a .condition, that decides how often cond is dropped.
+    ranks: the processes that share the work.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe):
+    def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks = ALONE):
         device, how = next(model.parameters()).device, recipe.train
         self.step = 0
-        self.model, self.recipe = model, recipe
+        self.model, self.recipe, self.ranks = model, recipe, ranks
         self.generator = torch.Generator(device).manual_seed(how.seed)
         self.optimizers = OPTIMIZERS[how.optimizer](model, how.lr, how.weight_decay)
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
@@ -101,8 +103,9 @@ def train(denoiser: nn.Module, data: Stream, recipe: Recipe, run: Run | None = N
         if condition is not None:
             cond = condition.drop(condition.fit(cond), how.drop, run.generator)
         with autocast:
-            loss = denoiser.loss(x0, cond, run.generator)
+            loss = run.ranks.loss(run, x0, cond)
         loss.backward()
+        loss = run.ranks.mean(loss, denoiser)
         norm = torch.nn.utils.clip_grad_norm_(denoiser.parameters(), how.clip)
         for optimizer in run.optimizers:
             optimizer.step()
@@ -110,7 +113,7 @@ def train(denoiser: nn.Module, data: Stream, recipe: Recipe, run: Run | None = N
         run.step += 1
         if (run.step % look == 0 or run.step == recipe.steps) and not math.isfinite(loss.item()):
             raise ValueError(f"the loss is {loss.item()} at step {run.step}: lower the learning rate ({how.lr})")
-        yield TrainStep(run.step, recipe.steps, run.step * how.batch, lr, run, loss.detach(), norm)
+        yield TrainStep(run.step, recipe.steps, run.step * how.batch, lr, run, loss, norm)
 
 
 def adamw(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:

@@ -33,14 +33,26 @@ class Part:
 
 @dataclass(frozen=True)
 class Model(Part):
-    """milestone: the network's config by name, or network: in full. start: weights (name or file) to start from."""
+    """milestone: the network's config by name, or network: in full. start: weights (name or file) to start from.
+
+    change: fields of the milestone's config to replace, as {levels: [...], condition: {width: 64}}.
+    """
 
     milestone: Literal[(None, *MILESTONES)] = None
     network: UNetConfig | None = None
     start: str | None = None
+    change: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.change and not self.milestone:
+            raise ValueError("change replaces fields of a milestone: there is none")
+        if self.change:
+            self.config()
 
     def config(self) -> UNetConfig:
-        return self.network or MILESTONES[self.milestone]
+        if not self.change:
+            return self.network or MILESTONES[self.milestone]
+        return read(UNetConfig, merged(asdict(MILESTONES[self.milestone]), self.change), "change")
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,8 @@ class Process(Part):
 class Data(Part):
     """What is shown. hidden: None for single digits, else two-digit numbers, so many of the 100 never shown.
 
-    handwriting: `shots` of the digits rewritten by it, and nothing else.
+    handwriting: `shots` of the digits rewritten by it, and nothing else. scenes: None, or pictures in colour with
+    captions, of one digit or of up to two; size is then theirs.
     """
 
     name: Literal[NAMES] = "mnist"
@@ -76,6 +89,7 @@ class Data(Part):
     hidden: Literal[(None, *HIDDEN)] = None
     handwriting: Literal[(None, *HANDWRITINGS)] = None
     shots: Annotated[int, Field(ge=10, le=60_000)] = 300
+    scenes: Literal[None, 1, 2] = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,7 @@ class Score(Part):
     samples: Annotated[int, Field(ge=0, le=30_000)] = 2000
     sampler: Literal[tuple(SAMPLERS)] = "dpmpp_2m"
     steps: Annotated[int, Field(ge=1)] = 10
+    spacing: Literal[tuple(schedules.SPACINGS)] = "uniform"
     guidance: float = 2.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
@@ -120,7 +135,7 @@ class Recipe(Part):
     """What a run trains (task), on what, and for how long. total: pictures shown, of the budget it was read for."""
 
     name: str = "unnamed"
-    task: Literal["denoiser", "classifier", "adapter"] = "denoiser"
+    task: Literal["denoiser", "text", "classifier", "adapter"] = "denoiser"
     model: Model = Model()
     adapter: Adapter = Adapter()
     process: Process = field(default_factory=Process)
@@ -133,12 +148,17 @@ class Recipe(Part):
         T = schedules.make(**self.process.schedule).T
         if self.score.steps > T:
             raise ValueError(f"score.steps is {self.score.steps}; the schedule has only T = {T}")
-        if self.task == "denoiser" and (self.model.milestone is None) == (self.model.network is None):
+        denoiser = self.task in ("denoiser", "text")
+        if denoiser and (self.model.milestone is None) == (self.model.network is None):
             raise ValueError(f"model needs a milestone ({', '.join(MILESTONES)}) or a network, and not both")
         if self.task == "adapter" and not self.model.start:
             raise ValueError("model.start must name the model that the adapter is for")
-        if self.task != "denoiser" and (self.model.milestone or self.model.network):
+        if not denoiser and (self.model.milestone or self.model.network):
             raise ValueError(f"model.milestone and model.network are for denoisers, not for an {self.task}")
+        if (self.task == "text") != bool(self.data.scenes):
+            raise ValueError("task text and data.scenes go together: captions are read by it, and by nothing else")
+        if self.data.scenes and (self.data.hidden is not None or self.data.handwriting):
+            raise ValueError("data.scenes are made of plain digits: they go with neither hidden nor handwriting")
 
     @property
     def steps(self) -> int:
@@ -159,6 +179,12 @@ def flat(values: dict, above: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
     return found
+
+
+def merged(values: dict, changes: dict) -> dict:
+    """values with some replaced; what is a dict in both is merged."""
+    inner = {key: new for key, new in changes.items() if isinstance(new, dict) and isinstance(values.get(key), dict)}
+    return values | changes | {key: merged(values[key], new) for key, new in inner.items()}
 
 
 def names() -> list[str]:

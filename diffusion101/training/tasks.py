@@ -17,8 +17,10 @@ from ..core.denoiser import Denoiser
 from ..data import handwriting
 from ..data.images import Images, load
 from ..data.numbers import Numbers
+from ..data.scenes import Scenes
 from ..drawing import Request, pictures, seconds
-from ..networks import UNet
+from ..networks import UNet, Words
+from ..scoring import scenes
 from ..scoring.classifier import Classifier
 from ..scoring.judge import check_count, judge, load_classifier
 from ..scoring.score import cost, score_model
@@ -84,8 +86,13 @@ class DenoiserTask:
         about = {"network": asdict(model.network.config), "schedule": model.schedule.spec, "predict": process.predict}
         return model.network.state_dict(), about | {"mmacs": cost(model, self.recipe.data.size)}
 
-    def score(self, model: nn.Module, test: Images, bar: Bar) -> dict:
-        return score_model(model, test, self.recipe.score, self.recipe.data.hidden, bar=bar)
+    def score(self, model: nn.Module, test: Images, bar: Bar, train: Images | None = None) -> dict:
+        """The finished model's scores as plain values; train: also how near to copies of these its pictures are."""
+        return score_model(model, test, self.recipe.score, self.recipe.data.hidden, train, bar)
+
+    def table(self, scores: dict) -> str:
+        """The scores for people, where there is more to see than their names; "" elsewhere."""
+        return ""
 
     def seconds_to_score(self, model: nn.Module, test: Images) -> float:
         """About how long `score` will take."""
@@ -100,6 +107,38 @@ class DenoiserTask:
             return total
         kinds = 2 if hidden else 1  # seen numbers, and unseen ones
         return total + kinds * seconds(model, replace(single, size=(height, 2 * width)))
+
+
+class TextTask(DenoiserTask):
+    """A Denoiser that reads captions of scenes."""
+
+    def images(self, split: str, name: str | None = None) -> Images:
+        """The digits that the scenes are made of."""
+        return load(name or self.recipe.data.name, split, stand_in=name is None)
+
+    def stream(self, images: Images) -> Stream:
+        data = self.recipe.data
+        return Scenes(images, self.recipe.model.config().condition.parse, data.scenes, data.size)
+
+    def check(self, model: nn.Module, images: Images, test: Images) -> None:
+        if not isinstance(model.condition, Words):
+            raise ValueError("task text needs a network that reads words, as milestone M8")
+        super().check(model, images, test)
+
+    def score(self, model: nn.Module, test: Images, bar: Bar, train: Images | None = None) -> dict:
+        data = self.recipe.data
+        return scenes.score_scenes(model, test, self.recipe.score, data.scenes, data.size, bar)
+
+    def table(self, scores: dict) -> str:
+        return scenes.table(scores)
+
+    def seconds_to_score(self, model: nn.Module, test: Images) -> float:
+        how, data = self.recipe.score, self.recipe.data
+        if not how.samples:
+            return 0.0
+        size = (data.size, data.size)
+        single = Request(model.condition.spread(how.samples), 0, how.guidance, how.sampler, how.steps, size=size)
+        return 2 * data.scenes * seconds(model, single)  # seen scenes, and held out ones
 
 
 class AdapterTask(DenoiserTask):
@@ -141,7 +180,7 @@ class ClassifierTask(DenoiserTask):
     def export(self, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return model.state_dict(), {"network": model.options}
 
-    def score(self, model: nn.Module, test: Images, bar: Bar) -> dict:
+    def score(self, model: nn.Module, test: Images, bar: Bar, train: Images | None = None) -> dict:
         """Accuracy on the whole test set."""
         device = next(model.parameters()).device
         with torch.no_grad():
@@ -163,7 +202,7 @@ def seconds_to_judge(classifier: Classifier, test: Images) -> float:
     return (time.perf_counter() - began) * len(test) / len(few)
 
 
-TASKS = {"denoiser": DenoiserTask, "adapter": AdapterTask, "classifier": ClassifierTask}
+TASKS = {"denoiser": DenoiserTask, "text": TextTask, "adapter": AdapterTask, "classifier": ClassifierTask}
 
 
 def task(recipe: Recipe) -> DenoiserTask:

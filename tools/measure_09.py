@@ -1,0 +1,137 @@
+"""What do few steps cost? For lesson 09: writes assets/measured/09_sampling.json.
+
+python -m tools.measure_09 [--samples 1000] [--calls 1000 250 ...] [--scales 1 2]
+
+Every sampler and spacing, from as many network calls as the schedule has times down to five, beside the same number of
+real pictures. Each row is kept when it is done; run it again to go on where it stopped. All rows start from the same
+noise and ask for the same digits, so each is compared picture by picture with ddpm at the most calls: "ratio" is that
+of the Fréchet distances, "interval" holds it with 95 %. The bootstrap draws the same pictures for both, and only its
+spread is used, as pictures drawn twice make both distances larger. The real pictures stay the same: how the ratio
+would change with others is not in the interval.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffusion101 import Request, checkpoint, data, drawing
+from diffusion101.core.denoiser import Denoiser
+from diffusion101.core.samplers import SAMPLERS
+from diffusion101.core.schedules import SPACINGS
+from diffusion101.scoring import score
+from diffusion101.scoring.judge import Reference, reference
+from diffusion101.scoring.metrics import frechet
+from diffusion101.training.fit import duration
+from diffusion101.training.folder import version
+
+from .repository import ROOT
+
+PATH = ROOT / "assets" / "measured" / "09_sampling.json"
+BASES = ROOT / "runs" / "09"  # the judge's features of the pictures that all others are compared with
+CALLS = [1000, 250, 100, 50, 20, 15, 10, 7, 5]
+SCALES = [1.0, 2.0]
+KEPT = ["accuracy", "recognised", "frechet", "precision", "recall"]
+
+
+def plan(scales: list[float], calls: list[int], T: int) -> Iterator[dict]:
+    """The rows, what all are compared with first; with all T steps every spacing is the same."""
+    for w in scales:
+        for steps in sorted(calls, reverse=True):
+            for sampler in SAMPLERS:
+                for spacing in ["uniform"] if steps == T else SPACINGS:
+                    yield {"w": w, "sampler": sampler, "spacing": spacing, "calls": steps}
+
+
+def is_base(row: dict, calls: int) -> bool:
+    """Whether all others of its w are compared with this row."""
+    return (row["sampler"], row["spacing"], row["calls"]) == ("ddpm", "uniform", calls)
+
+
+def asked(model: Denoiser, samples: int, row: dict) -> Request:
+    cond = model.condition.spread(samples)
+    return Request(cond, guidance=row["w"], sampler=row["sampler"], steps=row["calls"], spacing=row["spacing"])
+
+
+def ratio(real: Tensor, features: Tensor, base: Tensor, repeats: int = 200) -> dict:
+    """The quotient of two Fréchet distances from features (N, D) of pictures that belong together, with an interval."""
+    generator = torch.Generator().manual_seed(0)
+    found = frechet(real, features) / frechet(real, base)
+    logs = []
+    for _ in range(repeats):
+        some = torch.randint(len(base), (len(base),), generator=generator).to(base.device)
+        logs.append(math.log(frechet(real, features[some]) / frechet(real, base[some])))
+    spread = math.exp(1.96 * torch.tensor(logs).std().item())
+    return {"ratio": round(found, 4), "interval": [round(found / spread, 4), round(found * spread, 4)]}
+
+
+def measure(model: Denoiser, real: Reference, row: dict) -> tuple[dict, Tensor]:
+    """The row with its scores, and the judge's features (N, D) of its pictures."""
+
+    def bar(steps, total):
+        return tqdm(steps, total=total, unit="step", leave=False, desc=f"{row['sampler']} {row['spacing']}")
+
+    request, began = asked(model, len(real), row), time.perf_counter()
+    drawn = drawing.pictures(model, request, bar)
+    seconds = time.perf_counter() - began
+    scores = score.score(drawn, request.cond, real)
+    kept = {name: round(scores[name], 4) for name in KEPT}
+    return row | {"seconds": round(seconds, 1)} | kept, real.look(drawn)[1]
+
+
+def about(model: Denoiser, name: str, real: Reference, calls: int) -> dict:
+    floor = {name: round(value, 4) for name, value in real.floor.items()}
+    found = {"model": name, "fingerprint": model.about["fingerprint"], "samples": len(real), "seed": Request().seed}
+    return found | {"data": real.test.name, "floor": floor, "base": {"sampler": "ddpm", "calls": calls}}
+
+
+def earlier(path: Path, same: dict) -> list[dict]:
+    """The rows that are there already; ValueError if they were measured in another way."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    different = [key for key, value in same.items() if found.get(key) != value]
+    if different:
+        raise ValueError(f"{path.name} was measured with another {', '.join(different)}: move it away first")
+    return found["rows"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="05-guidance")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
+    parser.add_argument("--scales", type=float, nargs="+", default=SCALES)
+    parser.add_argument("--out", type=Path, default=PATH)
+    a = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = checkpoint.load(a.model, device)
+    real = reference(data.load("mnist", "test", stand_in=False).to(device), a.samples)
+    most = max(a.calls)
+    same = about(model, a.model, real, most)
+    bases = {w: BASES / f"{same['fingerprint']}-{a.samples}-{most}-{w}.pt" for w in a.scales}
+    lost = [w for w, path in bases.items() if not path.exists()]
+    rows = [row for row in earlier(a.out, same) if not (is_base(row, most) and row["w"] in lost)]
+    done = [{key: row[key] for key in ("w", "sampler", "spacing", "calls")} for row in rows]
+    todo = [row for row in plan(a.scales, a.calls, model.schedule.T) if row not in done]
+    one = drawing.seconds(model, asked(model, a.samples, {"w": 1, "sampler": "ddim", "spacing": "uniform", "calls": 1}))
+    left = sum(one * row["calls"] * asked(model, 1, row).calls(model) for row in todo)
+    print(f"{len(todo)} rows of {a.samples} pictures, {len(done)} there already: about {duration(left)}.", flush=True)
+    for row in tqdm(todo, unit="row"):
+        found, features = measure(model, real, row)
+        if is_base(row, most):
+            checkpoint.whole(bases[row["w"]], lambda file, features=features: torch.save(features, file))
+        rows.append(found | ratio(real.features, features, torch.load(bases[row["w"]], device)))
+        text = json.dumps(same | {"hardware": score.hardware(device), "version": version(), "rows": rows}, indent=1)
+        checkpoint.whole(a.out, lambda file, text=text: file.write_text(text + "\n", encoding="utf-8"))
+    print(a.out)
+
+
+if __name__ == "__main__":
+    main()
