@@ -88,7 +88,9 @@ def test_two_processes_train_what_one_trains(here):
     (about, a), (theirs, b) = (checkpoint.read(f"{name}/model.safetensors", "denoiser") for name in ("one", "two"))
     for key in a:
         torch.testing.assert_close(a[key], b[key], rtol=0.01, atol=1e-3)  # in half precision
-    assert theirs["hardware"] == f"2 x {about['hardware']}" and theirs["scores"]["samples"] == 10
+    assert theirs["scores"]["samples"] == 10
+    name, known = (each["hardware"].rpartition(",")[0] for each in (theirs, about))  # torchrun gives each one thread
+    assert name == f"2 x {known}"
 
 
 @pytest.mark.slow
