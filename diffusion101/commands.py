@@ -161,7 +161,7 @@ def usable(name: str) -> torch.device:
     if name.partition(":")[0] in ("cpu", "cuda", "mps"):
         try:
             return torch.zeros(1, device=name).device
-        except (RuntimeError, AssertionError, NotImplementedError):
+        except (RuntimeError, AssertionError):
             pass
     raise ValueError(f"--device is {name!r}, which this machine does not have; try cpu")
 

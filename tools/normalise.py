@@ -26,7 +26,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # holds a random id; t
 IGNORED = "nbval-ignore-output"
 # Durations and addresses; tests/nbval.cfg leaves out the same.
 CHANCE = re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s|min)\b|\b0x[0-9a-fA-F]{6,}")
-COLOURS = 128  # of a picture: grey digits and a few curves need no more, and a notebook stays small
+COLOURS = 256  # of a picture, chosen to cover its range: the commonest alone would turn a colour map into bands
 LEVELS = 8  # of 255: what another processor's rounding may change in a picture
 
 
@@ -104,7 +104,7 @@ def _palette(png: str) -> str:
     picture, smaller = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
     if picture.mode == "P":
         return png
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few = picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(smaller, "png", optimize=True)
     small = base64.b64encode(smaller.getvalue()).decode()
     return small if len(small) < len(png) else png
