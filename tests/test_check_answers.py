@@ -663,7 +663,7 @@ WRONG["velocity"] = {
     "so their difference": straight(lambda x0, eps, x, a, b: (x0 - eps) / (a + b)),
     "begins at eps itself": straight(lambda x0, eps, x, a, b: x0 - b * eps),
     "should be": straight(lambda x0, eps, x, a, b: 2 * x0 - eps),
-    "Turned over: that runs from data to noise. Here data is at time 1, so it is x0 minus eps. And: That is v": (
+    "Turned over, from data to noise: here data is at time 1, so it is x0 minus eps. And: That is v": (
         straight(lambda x0, eps, x, a, b: b * x0 - a * eps)
     ),
 }

@@ -51,7 +51,7 @@ def _case(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     cases=lambda: [_case(0), _case(1)],
     done="Correct: two guesses that you had already, one minus the other.",
     mistakes={
-        "Turned over: that runs from data to noise. Here data is at time 1, so it is x0 minus eps.": dict(minus=-1),
+        "Turned over, from data to noise: here data is at time 1, so it is x0 minus eps.": dict(minus=-1),
         "x0 plus eps is no speed: the line runs from eps to x0.": dict(plus=True),
         "That is the guess of x0, where the line ends: subtract eps, where it begins.": dict(start=0),
         "x is a mixture, not x0: take noise eps out of it and divide by signal.": dict(end="x"),
