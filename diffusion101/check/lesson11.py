@@ -12,7 +12,7 @@ __all__ = ["ends_clean", "suspects"]
 
 LINE_UP = {"A": 8, "B": 7, "C": 9, "D": 5}  # which bug each row has, by its number
 TELLTALES = {  # of a row and a bug that it does not have: what tells them apart
-    ("A", 1): "uniform noise is white from edge to edge, whatever was asked for.",
+    ("A", 1): "uniform noise ends in white, whatever was asked for.",
     ("A", 9): "with w against 1 + w the row would show what was asked for; hardly any of these do.",
     ("A", 10): "without its label a picture is any digit in one case of ten; here hardly any is what was asked for.",
     (
@@ -26,7 +26,7 @@ TELLTALES = {  # of a row and a bug that it does not have: what tells them apart
     ("C", 6): "smooth they are, but they are other digits than in the right row, and all of them what was asked for.",
     ("D", 7): "under the grain each digit is that of the right row: until the last step all was well.",
     ("D", 6): "too little noise leaves no grain.",
-    ("D", 1): "uniform noise is white from edge to edge, for each step adds light.",
+    ("D", 1): "uniform noise ends in white, for each step adds light.",
 }
 
 
