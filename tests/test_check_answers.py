@@ -633,7 +633,7 @@ def by_norm(sampler, denoise, x, s):
 RIGHT["suspects"] = [lambda: [8, 7, 9, 5], lambda: torch.tensor([8, 7, 9, 5]), lambda: (8.0, 7.0, 9.0, 5.0)]
 WRONG["suspects"] = {
     "None of the four yet": lambda: [1, 2, 3, 4],
-    "None of the four yet. ": lambda: [8, 8, 8, 5][::-1],
+    "None of the four yet: ask": lambda: [8, 8, 8, 5][::-1],
     "One of the four is right": lambda: [8, 5, 8, 7],
     "B: under the grain the strokes are not those": lambda: [8, 5, 9, 5],
     "And: D: under the grain each digit is that": lambda: [8, 5, 9, 7],

@@ -18,7 +18,7 @@ TELLTALES = {  # of a row and a bug that it does not have: what tells them apart
     (
         "B",
         5,
-    ): "under the grain the strokes are not those of the right row. What comes after the last guess leaves them.",
+    ): "under the grain the strokes are not those of the right row; what comes after the last guess leaves them.",
     ("B", 6): "too little noise makes smooth digits; these have grain.",
     ("B", 9): "more guidance adds no grain.",
     ("C", 8): "these are the digits that were asked for, so the way is right; it goes too far.",
@@ -49,8 +49,8 @@ def _rows(answer: object) -> Tensor:
     within=0,
     seen=_rows,
     mistakes={
-        "None of the four yet. Which rows have grain? Which rows show the digits that were asked for?": lambda: [0] * 4,
-        "One of the four is right. Which rows have grain? Which rows show what was asked for?": lambda: [8, 0, 0, 0],
+        "None of the four yet: ask first which rows have grain, and which show what was asked for.": lambda: [0] * 4,
+        "One of the four is right: ask which rows have grain, and which show what was asked for.": lambda: [8, 0, 0, 0],
     }
     | {f"{r}: {_other(r, n)}": {r: n} for r in LINE_UP for n in range(1, 17) if n != LINE_UP[r]},
 )
@@ -87,7 +87,7 @@ def _cases() -> list[tuple]:
     within=0,
     mistakes={
         "Too strict: rounding alone may leave 1e-6, so allow a little, say 1e-3.": dict(most=0.0),
-        "Too lax: noise of 0.02 must not pass. Allow no more than, say, 1e-3.": dict(most=0.15),
+        "Too lax: noise of 0.02 must not pass, so allow no more than, say, 1e-3.": dict(most=0.15),
         "Plus and minus cancel in a sum or a mean: take absolute values, or squares.": dict(
             of=lambda z: z.mean().abs()
         ),
@@ -95,7 +95,7 @@ def _cases() -> list[tuple]:
         "That t ends at 0 is not enough: look at x, there may be noise on it.": dict(most=9.0),
         "Turned over: True is for a sampler that ends clean.": lambda *case: not ends_clean.right(*case),
         "Yours finds every sampler right: compare the last step's x with its x0.": lambda *case: True,
-        "Yours finds every sampler broken, the right ones too. On its way x holds noise: look at the last step, and "
+        "Yours finds every sampler broken, the right ones too: on its way x holds noise, so look at the last step, and "
         "compare its x with its own x0.": lambda *case: False,
     },
 )
