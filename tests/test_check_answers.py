@@ -669,6 +669,58 @@ WRONG["velocity"] = {
 }
 
 
+# Lesson 11
+
+
+def last_step(judge):
+    """Judges a sampler by its last step."""
+
+    def answer(sampler, denoise, x, s):
+        *_, last = sampler(denoise, x, s, steps=5)
+        return judge(last)
+
+    return answer
+
+
+def by_norm(sampler, denoise, x, s):
+    last = list(sampler(denoise, x.clone(), s, steps=5))[-1]
+    return torch.linalg.norm(last.x - last.x0) < 0.01
+
+
+RIGHT["suspects"] = [lambda: [8, 7, 9, 5], lambda: torch.tensor([8, 7, 9, 5]), lambda: (8.0, 7.0, 9.0, 5.0)]
+WRONG["suspects"] = {
+    "None of the four yet": lambda: [1, 2, 3, 4],
+    "None of the four yet: ask": lambda: [8, 8, 8, 5][::-1],
+    "One of the four is right": lambda: [8, 5, 8, 7],
+    "B: under the grain the strokes are not those": lambda: [8, 5, 9, 5],
+    "And: D: under the grain each digit is that": lambda: [8, 5, 9, 7],
+    "C: these are the digits that were asked for": lambda: [8, 7, 8, 5],
+    "A: with w against 1 + w": lambda: [9, 7, 9, 5],
+    "A: not number 16": lambda: [16, 7, 9, 5],
+    "D: not number 2; look at the row once more": lambda: [8, 7, 9, 2],
+    "should be of shape (4,), not of shape (3,)": lambda: [8, 7, 9],
+    "there is a dict": lambda: {"A": 8},
+}
+RIGHT["ends_clean"] = [
+    last_step(lambda last: last.t == 0 and torch.allclose(last.x, last.x0, atol=1e-3)),
+    last_step(lambda last: (last.x - last.x0).square().mean() < 1e-6),
+    by_norm,
+]
+WRONG["ends_clean"] = {
+    "Too strict": last_step(lambda last: torch.equal(last.x, last.x0)),
+    "Too lax": last_step(lambda last: bool((last.x - last.x0).abs().mean() < 0.1)),
+    "Plus and minus cancel": last_step(lambda last: bool((last.x - last.x0).sum().abs() < 0.1)),
+    "A difference below zero": last_step(lambda last: (last.x - last.x0).mean() < 1e-3),
+    "That t ends at 0 is not enough": last_step(lambda last: last.t == 0),
+    "Turned over": last_step(lambda last: last.t > 0 or (last.x - last.x0).abs().max() > 1e-3),
+    "Yours finds every sampler right": lambda sampler, denoise, x, s: True,
+    "Yours finds every sampler broken": lambda sampler, denoise, x, s: (
+        first := next(sampler(denoise, x, s, steps=5))
+    ).x.allclose(first.x0),
+    "stopped with TypeError": lambda sampler, denoise, x: True,
+}
+
+
 def ask(name, yours):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         return getattr(check, name)(yours), out.getvalue()
@@ -676,8 +728,7 @@ def ask(name, yours):
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_answers_by_any_route(name):
-    checkers = {name for lesson in range(1, 8) for name in lessons()[lesson]} | set(check.notation.__all__)
-    assert set(RIGHT) == set(WRONG) == checkers
+    assert set(RIGHT) == set(WRONG) == {name for names in lessons().values() for name in names}
     for number, yours in enumerate(RIGHT[name]):
         verdict, said = ask(name, yours)
         assert verdict is True and said.startswith("Correct"), (number, said)
@@ -689,8 +740,8 @@ def test_wrong_answers_hear_what_is_wrong(name, words):
     assert verdict is False and words in said, said
 
 
-def lessons() -> dict[int, list[str]]:
-    return {lesson: getattr(check, f"lesson0{lesson}").__all__ for lesson in range(1, 8)}
+def lessons() -> dict[str, list[str]]:
+    return {name: getattr(check, name).__all__ for name in dir(check) if name.startswith(("lesson", "notation"))}
 
 
 def test_writing_into_the_labels_is_right_and_remarked_on():

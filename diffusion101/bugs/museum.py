@@ -1,4 +1,7 @@
-"""The exhibits. A new bug is a new value here; diffusion101.check.audit holds the invariant that catches it."""
+"""The exhibits, numbered from 1 in this order: the schedule and its noise, the sampler, what is asked for, training.
+
+A new bug is a new value at the end; diffusion101.check.audit holds the invariant that catches it.
+"""
 
 from contextlib import AbstractContextManager
 
@@ -27,32 +30,12 @@ _ALL = [
         "asked of a tutorial in github.com/acids-ircam/diffusion_models, issue 8",
     ),
     Bug(
-        "time along the batch axis",
-        "Training runs and its loss falls, but the network draws smears: in training, column j of every picture had "
-        "the noise of picture j. With any other batch than the picture's width PyTorch complains.",
-        "A table read at t has the shape (B,). Without (B, 1, 1, 1) it is multiplied along the last axis, that of the "
-        "columns, and when B happens to be the width nobody complains. While sampling all t are equal: there it hides.",
-        ("training",),
-        (Edit(process.at, ".view(-1, *[1] * (x.ndim - 1))", ""),),
-    ),
-    Bug(
-        "averaged buffers",
-        "Nothing, in networks without buffers like ours. With batch normalisation the averaged network normalises "
-        "with statistics of long ago: its pictures are paler or darker than the raw network's.",
-        "The average should be of what is learned. Buffers are counters, tables, and statistics that are averages "
-        "already: they are to be copied.",
-        ("training",),
-        (Edit(loop.Run.__init__, "use_buffers=False", "use_buffers=True"),),
-        "found in pytorch/ignite's EMAHandler, issue 2590; handle_buffers (pull request 2592) came of it",
-    ),
-    Bug(
-        "cold average",
-        "The raw network draws digits, its average still draws noise; the longer the training, the better it hides.",
-        "With a decay of 0.999 from the first step on, the average remembers the untrained weights for thousands of "
-        "steps. A decay that grows as (1 + n) / (10 + n) forgets them; so does a correction of the bias, as in Adam.",
-        ("training",),
-        (Edit(loop._ema, "d = min(decay, (1 + int(count)) / (10 + int(count)))", "d = decay"),),
-        "the cure is num_updates of TensorFlow's tf.train.ExponentialMovingAverage",
+        "betas one off",
+        "Nothing, with T = 1,000; the smaller T is, the more of the first step's noise stays on finished pictures.",
+        "alpha_bar lacks its leading 1: index 0 is the first noisy step, as in libraries that count from 0, and the "
+        "code reads it as clean data. Every t means one step more than the network was told.",
+        ("training", "sampling"),
+        (Edit(schedules.Schedule.__init__, "torch.cumprod(1 - beta, dim=0)", "torch.cumprod(1 - beta.roll(-1), 0)"),),
     ),
     Bug(
         "no clipping with eps",
@@ -63,6 +46,16 @@ _ALL = [
         ("sampling",),
         (Edit(guidance.clip, "from_x0(denoise(x, t).x0.clamp(low, high), x, t, s)", "denoise(x, t)"),),
         "clip_denoised in Ho et al. 2020's code; Saharia et al. 2022 (Imagen), section 2.3, on thresholding",
+    ),
+    Bug(
+        "eps from pure noise in few steps",
+        "Specks and grain that no later step removes: bad in 5 steps, gone in 100.",
+        "At t = T there is no picture in x, and whoever predicts eps there has said nothing about x0: dividing by a "
+        "signal near 0 makes a random guess of it. A long first step believes that guess. Predict v, or take more "
+        "steps.",
+        ("training",),
+        (Edit(Denoiser.__init__, "= network, s, predict, loss, weight", '= network, s, "eps", loss, weight'),),
+        "Salimans & Ho 2022, section 4; Lin et al. 2023, section 3.2",
     ),
     Bug(
         "noise at the last step",
@@ -83,6 +76,14 @@ _ALL = [
         "little: x_t holds less noise than the network is told, and what it takes for noise and removes is picture.",
         ("sampling",),
         (Edit(samplers.ancestral, ") ** 0.5 * draw_noise", ") * draw_noise"),),
+    ),
+    Bug(
+        "dropout in evaluation",
+        "Greyer strokes, and grain over all; the same seed gives another picture each time.",
+        "F.dropout(h) has training=True by default and does not know of .eval(); nn.Dropout does.",
+        ("sampling", "evaluation"),
+        (Edit(ResBlock.forward, "self.dropout(F.silu(h))", "F.dropout(F.silu(h), 0.1)"),),
+        "PyTorch's documentation of torch.nn.functional.dropout",
     ),
     Bug(
         "guidance with the wrong sign",
@@ -115,33 +116,6 @@ _ALL = [
         ),
     ),
     Bug(
-        "betas one off",
-        "Nothing, with T = 1,000; the smaller T is, the more of the first step's noise stays on finished pictures.",
-        "alpha_bar lacks its leading 1: index 0 is the first noisy step, as in libraries that count from 0, and the "
-        "code reads it as clean data. Every t means one step more than the network was told.",
-        ("training", "sampling"),
-        (Edit(schedules.Schedule.__init__, "torch.cumprod(1 - beta, dim=0)", "torch.cumprod(1 - beta.roll(-1), 0)"),),
-    ),
-    Bug(
-        "eps from pure noise in few steps",
-        "Specks and grain that no later step removes: bad in 5 steps, gone in 100.",
-        "At t = T there is no picture in x, and whoever predicts eps there has said nothing about x0: dividing by a "
-        "signal near 0 makes a random guess of it. A long first step believes that guess. Predict v, or take more "
-        "steps.",
-        ("training",),
-        (Edit(Denoiser.__init__, "= network, s, predict, loss, weight", '= network, s, "eps", loss, weight'),),
-        "Salimans & Ho 2022, section 4; Lin et al. 2023, section 3.2",
-    ),
-    Bug(
-        "normalisation to [0, 1]",
-        "White digits on middle grey, where black was meant.",
-        "The process shrinks data towards 0 and the samplers clip to [-1, 1], so black is -1 and white 1. In [0, 1] "
-        "the background sits at 0, where noise has its mean, and half of the range is never used.",
-        ("training", "evaluation"),
-        (Edit(Images.pictures, "/ 127.5 - 1", "/ 255"),),
-        "the right one: Ho et al. 2020, section 3.3",
-    ),
-    Bug(
         "LoRA scaled twice",
         "At full strength all is well. At half strength a quarter is left, and minus one does what plus one does.",
         "The factor alpha / rank, times the strength, is multiplied in two places: once into the weight, once into the "
@@ -157,12 +131,22 @@ _ALL = [
         "the right one: Hu et al. 2021, section 4.1",
     ),
     Bug(
-        "dropout in evaluation",
-        "Greyer strokes, and grain over all; the same seed gives another picture each time.",
-        "F.dropout(h) has training=True by default and does not know of .eval(); nn.Dropout does.",
-        ("sampling", "evaluation"),
-        (Edit(ResBlock.forward, "self.dropout(F.silu(h))", "F.dropout(F.silu(h), 0.1)"),),
-        "PyTorch's documentation of torch.nn.functional.dropout",
+        "time along the batch axis",
+        "Training runs and its loss falls, but the network draws smears: in training, column j of every picture had "
+        "the noise of picture j. With any other batch than the picture's width PyTorch complains.",
+        "A table read at t has the shape (B,). Without (B, 1, 1, 1) it is multiplied along the last axis, that of the "
+        "columns, and when B happens to be the width nobody complains. While sampling all t are equal: there it hides.",
+        ("training",),
+        (Edit(process.at, ".view(-1, *[1] * (x.ndim - 1))", ""),),
+    ),
+    Bug(
+        "normalisation to [0, 1]",
+        "White digits on middle grey, where black was meant.",
+        "The process shrinks data towards 0 and the samplers clip to [-1, 1], so black is -1 and white 1. In [0, 1] "
+        "the background sits at 0, where noise has its mean, and half of the range is never used.",
+        ("training", "evaluation"),
+        (Edit(Images.pictures, "/ 127.5 - 1", "/ 255"),),
+        "the right one: Ho et al. 2020, section 3.3",
     ),
     Bug(
         "zero behind a zero",
@@ -179,13 +163,39 @@ _ALL = [
         ),
         "why one zero learns: docs/faq.md of github.com/lllyasviel/ControlNet",
     ),
+    Bug(
+        "cold average",
+        "The raw network draws digits, its average still draws noise; the longer the training, the better it hides.",
+        "With a decay of 0.999 from the first step on, the average remembers the untrained weights for thousands of "
+        "steps. A decay that grows as (1 + n) / (10 + n) forgets them; so does a correction of the bias, as in Adam.",
+        ("training",),
+        (Edit(loop._ema, "d = min(decay, (1 + int(count)) / (10 + int(count)))", "d = decay"),),
+        "the cure is num_updates of TensorFlow's tf.train.ExponentialMovingAverage",
+    ),
+    Bug(
+        "averaged buffers",
+        "Nothing, in networks without buffers like ours. With batch normalisation the averaged network normalises "
+        "with statistics of long ago: its pictures are paler or darker than the raw network's.",
+        "The average should be of what is learned. Buffers are counters, tables, and statistics that are averages "
+        "already: they are to be copied.",
+        ("training",),
+        (Edit(loop.Run.__init__, "use_buffers=False", "use_buffers=True"),),
+        "found in pytorch/ignite's EMAHandler, issue 2590; handle_buffers (pull request 2592) came of it",
+    ),
 ]
 
 BUGS = {bug.name: bug for bug in _ALL}
 
 
-def bug(name: str) -> AbstractContextManager[Bug]:
-    """`with bugs.bug("cold average"):` the package has this bug; ValueError if there is none of that name."""
-    if name not in BUGS:
-        raise ValueError(f"there is no bug {name!r}; there are {', '.join(BUGS)}")
-    return BUGS[name].on()
+def bug(which: str | int) -> AbstractContextManager[Bug]:
+    """`with bugs.bug("cold average"):` the package has this bug; which: its name or its number, else ValueError."""
+    return find(which).on()
+
+
+def find(which: str | int) -> Bug:
+    """A bug by its name, or by its number, from 1; ValueError if there is none."""
+    if which in range(1, len(_ALL) + 1):
+        return _ALL[which - 1]
+    if which not in BUGS:
+        raise ValueError(f"there is no bug {which!r}; there are {', '.join(BUGS)}, or their numbers from 1")
+    return BUGS[which]

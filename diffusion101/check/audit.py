@@ -40,9 +40,14 @@ class Audit:
         return list(dict.fromkeys(row.invariant.suspicion for row in self.rows if row.verdict == SUSPICION))
 
     @property
+    def failing(self) -> list[Row]:
+        """The rows with a suspicion, or in which the code stopped."""
+        return [row for row in self.rows if row.verdict not in (PASSES, NOT_ASKED)]
+
+    @property
     def passed(self) -> bool:
         """Whether all that was asked holds."""
-        return all(row.verdict in (PASSES, NOT_ASKED) for row in self.rows)
+        return not self.failing
 
     def __repr__(self) -> str:
         return "\n".join(map(str, self.rows))
