@@ -63,7 +63,7 @@ def test_untried_nothing_and_stopped(name):
     )
     verdict, said = ask(CHECKERS[name], stopped)
     assert verdict is False and said.startswith("Your function stopped with ValueError: first line second line x")
-    assert ask(CHECKERS[name], lambda: 1)[1].startswith("Your function stopped with TypeError: ")
+    assert ask(CHECKERS[name], lambda *, more: 1)[1].startswith("Your function stopped with TypeError: ")
     assert ask(CHECKERS[name], 41) == (False, f"Give the function itself, not its answer: check.{name}(your_function).")
 
 
