@@ -726,6 +726,121 @@ def ask(name, yours):
         return getattr(check, name)(yours), out.getvalue()
 
 
+# Lesson 09
+
+
+def danced(sigma=None, left=lambda noise, sigma: (noise**2 - sigma**2).clamp(min=0).sqrt(), fresh=lambda v: v, to=None):
+    """A step of the family, with one of its parts exchanged."""
+
+    def answer(x0, eps, z, t, r, eta, s):
+        size = eta * s.noise[r] / s.noise[t] * (1 - s.exact[t] / s.exact[r]).sqrt()
+        size = sigma(eta, size, t, r, s) if sigma else size
+        end = t if to == "t" else r
+        return (s.signal[end] * x0 + left(s.noise[r], size) * eps + fresh(size) * z).float()
+
+    return answer
+
+
+def through_posterior(x0, eps, z, t, r, eta, s):
+    """At eta = 1 the posterior; elsewhere the formula."""
+    if eta < 1:
+        return danced()(x0, eps, z, t, r, eta, s)
+    now = torch.full((len(x0),), t)
+    mean, variance = process.q_posterior(x0, process.q_sample(x0, now, eps, s), now, now - (t - r), s)
+    return mean + variance.sqrt() * z
+
+
+RIGHT["ddim_step"] = [danced(), through_posterior]
+WRONG["ddim_step"] = {
+    "you subtracted sigma": danced(left=lambda noise, v: (noise**2 - v) ** 0.5),
+    "Amplitudes do not subtract": danced(left=lambda noise, v: noise - v),
+    "is a variance: eps": danced(left=lambda noise, v: noise**2 - v**2),
+    "Too much noise": danced(left=lambda noise, v: noise),
+    "sigma z is missing": danced(fresh=lambda v: 0),
+    "multiplied it by sigma²": danced(fresh=lambda v: v**2),
+    "the signal at t": danced(to="t"),
+    "its root": lambda x0, eps, z, t, r, eta, s: (
+        danced()(x0, eps, z, t, r, eta, s) + (s.alpha_bar[r] - s.signal[r]) * x0
+    ),
+    "You ignored eta": danced(sigma=lambda eta, v, t, r, s: danced_size(t, r, s)),
+    "eta itself": danced(
+        sigma=lambda eta, v, t, r, s: torch.tensor(eta), left=lambda n, v: (n**2 - v**2) ** 0.5 if v <= n else math.nan
+    ),
+    "not of its square": danced(sigma=lambda eta, v, t, r, s: eta**0.5 * danced_size(t, r, s)),
+    "lacks its root": danced(sigma=lambda eta, v, t, r, s: v * (1 - s.exact[t] / s.exact[r]).sqrt()),
+    "in sigma is missing": danced(
+        sigma=lambda eta, v, t, r, s: eta * (1 - s.exact[t] / s.exact[r]).sqrt(),
+        left=lambda n, v: (n**2 - v**2) ** 0.5 if v <= n else math.nan,
+    ),
+    "changed places": lambda x0, eps, z, t, r, eta, s: danced()(x0, z, eps, t, r, eta, s),
+    "The part of eps is missing": danced(left=lambda noise, v: 0),
+    "Right but for the sign": lambda *case: -danced()(*case),
+}
+
+
+def danced_size(t, r, s):
+    return s.noise[r] / s.noise[t] * (1 - s.exact[t] / s.exact[r]).sqrt()
+
+
+def solved(share=lambda h, b: h / b / 2, lam=lambda s: (s.signal / s.noise).log(), weight=None, of_x=1):
+    def answer(x, x0, x0_before, before, t, r, s):
+        place = lam(s)
+        h, b = place[r] - place[t], place[t] - place[before]
+        guess = x0 + share(h, b) * (x0 - x0_before)
+        of_guess = weight(h, s.signal[t], s.signal[r]) if weight else s.signal[r] * (1 - (-h).exp())
+        return (s.noise[r] / s.noise[t]) ** of_x * x + of_guess * guess
+
+    return answer
+
+
+def integrated(x, x0, x0_before, before, t, r, s):
+    """x / noise grows by the guess times the growth of e^lam."""
+    k, lam = s.signal / s.noise, (s.signal / s.noise).log()
+    middle = torch.lerp(x0_before, x0, 1 + (lam[r] - lam[t]) / (lam[t] - lam[before]) / 2)
+    return s.noise[r] * (x / s.noise[t] + (k[r] - k[t]) * middle)
+
+
+def in_t(x, x0, x0_before, before, t, r, s):
+    return solved(share=lambda h, b: (t - r) / (before - t) / 2)(x, x0, x0_before, before, t, r, s)
+
+
+RIGHT["second_order_step"] = [solved(), integrated]
+WRONG["second_order_step"] = {
+    "That is DDIM's step": solved(share=lambda h, b: 0),
+    "Half of h": solved(share=lambda h, b: h / b),
+    "leans the wrong way": solved(share=lambda h, b: -h / b / 2),
+    "upside down: h over": solved(share=lambda h, b: b / h / 2),
+    "lengths are missing": solved(share=lambda h, b: 0.5),
+    "not in t": in_t,
+    "it starts at x0": lambda x, x0, x0_before, before, t, r, s: solved(share=lambda h, b: h / b / 2 - 1)(
+        x, x0, x0_before, before, t, r, s
+    ),
+    "twice that": solved(lam=lambda s: s.snr.log()),
+    "one of the two has the wrong sign": solved(lam=lambda s: -(s.signal / s.noise).log()),
+    "1 - exp(-h), not exp(-h) - 1": solved(weight=lambda h, a, b: b * torch.expm1(-h)),
+    "one of the two has": solved(weight=lambda h, a, b: b * (1 - h.exp())),
+    "short steps only": solved(weight=lambda h, a, b: b * h),
+    "where you arrive": solved(weight=lambda h, a, b: a * (1 - (-h).exp())),
+    "The signal at r is missing": solved(weight=lambda h, a, b: 1 - (-h).exp()),
+    "The noise shrinks": solved(of_x=-1),
+    "x needs the factor": solved(of_x=0),
+}
+RIGHT["order"] = [
+    lambda n, e, m, f: math.log2(e / f) / math.log2(m / n),
+    lambda n, e, m, f: (math.log10(e) - math.log10(f)) / (math.log10(m) - math.log10(n)),
+]
+WRONG["order"] = {
+    "take the logarithm": lambda n, e, m, f: e / f,
+    "Right if the steps double": lambda n, e, m, f: math.log2(e / f),
+    "how much more was spent": lambda n, e, m, f: math.log(e / f),
+    "divide logarithms": lambda n, e, m, f: e * n / (f * m),
+    "straight line's slope": lambda n, e, m, f: (e - f) / (m - n),
+    "m / n, not m - n": lambda n, e, m, f: math.log(e / f) / (m - n),
+    "Right but for the sign": lambda n, e, m, f: math.log(e / f) / math.log(n / m),
+    "turn the fraction over": lambda n, e, m, f: math.log(m / n) / math.log(e / f),
+}
+
+
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_answers_by_any_route(name):
     assert set(RIGHT) == set(WRONG) == {name for names in lessons().values() for name in names}

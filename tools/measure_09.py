@@ -1,13 +1,15 @@
-"""What do few steps cost? For lesson 09: writes assets/measured/09_sampling.json.
+"""What do few steps cost? For lesson 09: writes assets/measured/09_sampling.json (about an hour of one core).
 
-python -m tools.measure_09 [--samples 1000] [--calls 1000 250 ...] [--scales 1 2]
+python -m tools.measure_09 [--samples 500] [--evaluations 1000 250 ...] [--scales 2 1]
 
-Every sampler and spacing, from as many network calls as the schedule has times down to five, beside the same number of
-real pictures. Each row is kept when it is done; run it again to go on where it stopped. All rows start from the same
-noise and ask for the same digits, so each is compared picture by picture with ddpm at the most calls: "ratio" is that
-of the Fréchet distances, "interval" holds it with 95 %. The bootstrap draws the same pictures for both, and only its
-spread is used, as pictures drawn twice make both distances larger. The real pictures stay the same: how the ratio
-would change with others is not in the interval.
+An evaluation is one picture passing the network once. With guidance (w = 2) every step asks twice, once with the label
+and once without, so 1000 evaluations are 500 steps; at w = 1 they are 1000. `plan` says who is measured where.
+
+Each row is kept when it is done; run it again to go on where it stopped. All rows start from the same noise and ask for
+the same digits, so each is compared picture by picture with ddpm at the most evaluations: "ratio" is that of the
+Fréchet distances, "interval" holds it with 95 %. The bootstrap draws the same pictures for both, and only its spread
+is used, as pictures drawn twice make both distances larger. The real pictures stay the same: how the ratio would
+change with others is not in the interval.
 """
 
 import argparse
@@ -35,28 +37,36 @@ from .repository import ROOT
 
 PATH = ROOT / "assets" / "measured" / "09_sampling.json"
 BASES = ROOT / "runs" / "09"  # the judge's features of the pictures that all others are compared with
-CALLS = [1000, 250, 100, 50, 20, 15, 10, 7, 5]
-SCALES = [1.0, 2.0]
+EVALUATIONS = [1000, 250, 100, 40, 20, 10, 5]
+SCALES = [2.0, 1.0]
+AT_MOST = {"ddim": 100, "dpmpp_2m": 40}  # evaluations; more of them change these samplers' pictures little
+SPACED = 20  # up to so many steps the spacing is varied; ddpm keeps the uniform one it was made with
 KEPT = ["accuracy", "recognised", "frechet", "precision", "recall"]
 
 
-def plan(scales: list[float], calls: list[int], T: int) -> Iterator[dict]:
-    """The rows, what all are compared with first; with all T steps every spacing is the same."""
+def plan(model: Denoiser, scales: list[float], evaluations: list[int]) -> Iterator[dict]:
+    """The rows: for each w first what all are compared with, then from the fewest evaluations upwards."""
+    most = max(evaluations)
     for w in scales:
-        for steps in sorted(calls, reverse=True):
+        for count in [most, *sorted(set(evaluations) - {most})]:
+            steps, rest = divmod(count, Request(model.condition.spread(1), guidance=w).calls(model))
+            if rest:
+                continue  # 5 evaluations with guidance would be two steps and a half
             for sampler in SAMPLERS:
-                for spacing in ["uniform"] if steps == T else SPACINGS:
-                    yield {"w": w, "sampler": sampler, "spacing": spacing, "calls": steps}
+                if count > AT_MOST.get(sampler, most):
+                    continue
+                for spacing in ["uniform"] if sampler == "ddpm" or steps > SPACED else SPACINGS:
+                    yield {"w": w, "sampler": sampler, "spacing": spacing, "evaluations": count, "steps": steps}
 
 
-def is_base(row: dict, calls: int) -> bool:
+def is_base(row: dict, most: int) -> bool:
     """Whether all others of its w are compared with this row."""
-    return (row["sampler"], row["spacing"], row["calls"]) == ("ddpm", "uniform", calls)
+    return row["sampler"] == "ddpm" and row["evaluations"] == most
 
 
 def asked(model: Denoiser, samples: int, row: dict) -> Request:
     cond = model.condition.spread(samples)
-    return Request(cond, guidance=row["w"], sampler=row["sampler"], steps=row["calls"], spacing=row["spacing"])
+    return Request(cond, guidance=row["w"], sampler=row["sampler"], steps=row["steps"], spacing=row["spacing"])
 
 
 def ratio(real: Tensor, features: Tensor, base: Tensor, repeats: int = 200) -> dict:
@@ -85,10 +95,10 @@ def measure(model: Denoiser, real: Reference, row: dict) -> tuple[dict, Tensor]:
     return row | {"seconds": round(seconds, 1)} | kept, real.look(drawn)[1]
 
 
-def about(model: Denoiser, name: str, real: Reference, calls: int) -> dict:
+def about(model: Denoiser, name: str, real: Reference, most: int) -> dict:
     floor = {name: round(value, 4) for name, value in real.floor.items()}
     found = {"model": name, "fingerprint": model.about["fingerprint"], "samples": len(real), "seed": Request().seed}
-    return found | {"data": real.test.name, "floor": floor, "base": {"sampler": "ddpm", "calls": calls}}
+    return found | {"data": real.test.name, "floor": floor, "base": {"sampler": "ddpm", "evaluations": most}}
 
 
 def earlier(path: Path, same: dict) -> list[dict]:
@@ -105,23 +115,23 @@ def earlier(path: Path, same: dict) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="05-guidance")
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
     parser.add_argument("--scales", type=float, nargs="+", default=SCALES)
     parser.add_argument("--out", type=Path, default=PATH)
     a = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.load(a.model, device)
     real = reference(data.load("mnist", "test", stand_in=False).to(device), a.samples)
-    most = max(a.calls)
+    most = max(a.evaluations)
     same = about(model, a.model, real, most)
-    bases = {w: BASES / f"{same['fingerprint']}-{a.samples}-{most}-{w}.pt" for w in a.scales}
+    bases = {w: BASES / f"{same['fingerprint']}-{a.samples}-{most}-{w:g}.pt" for w in a.scales}
     lost = [w for w, path in bases.items() if not path.exists()]
     rows = [row for row in earlier(a.out, same) if not (is_base(row, most) and row["w"] in lost)]
-    done = [{key: row[key] for key in ("w", "sampler", "spacing", "calls")} for row in rows]
-    todo = [row for row in plan(a.scales, a.calls, model.schedule.T) if row not in done]
-    one = drawing.seconds(model, asked(model, a.samples, {"w": 1, "sampler": "ddim", "spacing": "uniform", "calls": 1}))
-    left = sum(one * row["calls"] * asked(model, 1, row).calls(model) for row in todo)
+    done = [{key: row[key] for key in ("w", "sampler", "spacing", "evaluations", "steps")} for row in rows]
+    todo = [row for row in plan(model, a.scales, a.evaluations) if row not in done]
+    one = drawing.seconds(model, Request(model.condition.spread(a.samples), steps=1))
+    left = one * sum(row["evaluations"] for row in todo)
     print(f"{len(todo)} rows of {a.samples} pictures, {len(done)} there already: about {duration(left)}.", flush=True)
     for row in tqdm(todo, unit="row"):
         found, features = measure(model, real, row)

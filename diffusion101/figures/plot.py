@@ -164,6 +164,19 @@ def arrows(sets: dict[str, tuple[Tensor, Tensor, Tensor]], columns: int = 4, lim
     return Picture(fig)
 
 
+def paths(sets: dict[str, Tensor], cloud: Tensor, limit: float = 2.5) -> Picture:
+    """Ways of points through the plane, a panel each: name -> (times, N, 2); beneath them a cloud (M, 2), the data."""
+    fig, [axes] = figure(1, len(sets), width=min(3.4 * len(sets), 11), height=3.4)
+    for ax, (name, way) in zip(axes, sets.items()):
+        ax.scatter(*cloud.T, s=3, alpha=0.25, color=DATA, linewidths=0)
+        ax.plot(*way.movedim(2, 0), color=PREDICTION, linewidth=0.9, marker="o" * (len(way) < 40), markersize=2)
+        ax.scatter(*way[0].T, s=22, color=NOISE, zorder=3)
+        ax.scatter(*way[-1].T, s=22, color="black", zorder=3)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
+        ax.set_title(name, fontsize=10)
+    return Picture(fig)
+
+
 def loss(history: Sequence[float], title: str = "", log: bool = True) -> Picture:
     """A training curve: each step's loss in grey, its running mean in colour."""
     fig, [[ax]] = figure(width=6.5, height=2.8)
