@@ -7,14 +7,11 @@ and once without, so 1000 evaluations are 500 steps; at w = 1 they are 1000. `pl
 
 Each row is kept when it is done; run it again to go on where it stopped. All rows start from the same noise and ask for
 the same digits, so each is compared picture by picture with ddpm at the most evaluations: "ratio" is that of the
-Fréchet distances, "interval" holds it with 95 %. The bootstrap draws the same pictures for both, and only its spread
-is used, as pictures drawn twice make both distances larger. The real pictures stay the same: how the ratio would
-change with others is not in the interval.
+Fréchet distances, "interval" holds it with 95 % (scoring.metrics.frechet_ratio).
 """
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +26,7 @@ from diffusion101.core.samplers import SAMPLERS
 from diffusion101.core.schedules import SPACINGS
 from diffusion101.scoring import score
 from diffusion101.scoring.judge import Reference, reference
-from diffusion101.scoring.metrics import frechet
+from diffusion101.scoring.metrics import frechet_ratio
 from diffusion101.training.fit import duration
 from diffusion101.training.folder import version
 
@@ -39,7 +36,7 @@ PATH = ROOT / "assets" / "measured" / "09_sampling.json"
 BASES = ROOT / "runs" / "09"  # the judge's features of the pictures that all others are compared with
 EVALUATIONS = [1000, 250, 100, 40, 20, 10, 5]
 SCALES = [2.0, 1.0]
-AT_MOST = {"ddim": 100, "dpmpp_2m": 40}  # evaluations; more of them change these samplers' pictures little
+AT_MOST = {"ddim": 100, "dpmpp_2m": 40}  # evaluations; what few steps cost is asked, and more of them cost time
 SPACED = 20  # up to so many steps the spacing is varied; ddpm keeps the uniform one it was made with
 KEPT = ["accuracy", "recognised", "frechet", "precision", "recall"]
 
@@ -69,16 +66,8 @@ def asked(model: Denoiser, samples: int, row: dict) -> Request:
     return Request(cond, guidance=row["w"], sampler=row["sampler"], steps=row["steps"], spacing=row["spacing"])
 
 
-def ratio(real: Tensor, features: Tensor, base: Tensor, repeats: int = 200) -> dict:
-    """The quotient of two Fréchet distances from features (N, D) of pictures that belong together, with an interval."""
-    generator = torch.Generator().manual_seed(0)
-    found = frechet(real, features) / frechet(real, base)
-    logs = []
-    for _ in range(repeats):
-        some = torch.randint(len(base), (len(base),), generator=generator).to(base.device)
-        logs.append(math.log(frechet(real, features[some]) / frechet(real, base[some])))
-    spread = math.exp(1.96 * torch.tensor(logs).std().item())
-    return {"ratio": round(found, 4), "interval": [round(found / spread, 4), round(found * spread, 4)]}
+def rounded(compared: dict) -> dict:
+    return {"ratio": round(compared["ratio"], 4), "interval": [round(end, 4) for end in compared["interval"]]}
 
 
 def measure(model: Denoiser, real: Reference, row: dict) -> tuple[dict, Tensor]:
@@ -137,7 +126,8 @@ def main() -> None:
         found, features = measure(model, real, row)
         if is_base(row, most):
             checkpoint.whole(bases[row["w"]], lambda file, features=features: torch.save(features, file))
-        rows.append(found | ratio(real.features, features, torch.load(bases[row["w"]], device)))
+        compared = frechet_ratio(real.features, features, torch.load(bases[row["w"]], device))
+        rows.append(found | rounded(compared))
         text = json.dumps(same | {"hardware": score.hardware(device), "version": version(), "rows": rows}, indent=1)
         checkpoint.whole(a.out, lambda file, text=text: file.write_text(text + "\n", encoding="utf-8"))
     print(a.out)
