@@ -1,0 +1,127 @@
+"""Which word is learnt when, and what makes it late? For lesson 08: writes assets/measured/08_race.json.
+
+python -m tools.measure_08 [--varied 10000] [STATE ...]
+
+Two tables, each row kept as soon as it is measured; run it again to go on.
+"rows": the average of the weights on its way. STATE: copies of a run's state.pt, kept aside while mnist-text trained.
+"varied": M8 trained from nothing on so many pictures in which only some things vary: about ten minutes of one core.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffusion101 import Request, checkpoint, data, pictures, train
+from diffusion101.core.denoiser import Denoiser
+from diffusion101.data.captions import Scene, caption, draw
+from diffusion101.data.scenes import Scenes, render
+from diffusion101.scoring.judge import load_classifier
+from diffusion101.scoring.scenes import right, score_scenes, shares
+from diffusion101.scoring.score import hardware
+from diffusion101.training import recipe, tasks
+from diffusion101.training.folder import version
+from diffusion101.training.loop import Run
+
+from .repository import ROOT
+
+PATH = ROOT / "assets" / "measured" / "08_race.json"
+PLAIN = {"colour": "white", "size": "big", "place": "middle", "hand": "plain"}  # what does not vary
+VARIED = {
+    "the digit": (),
+    "digit and colour": ("colour",),
+    "digit and place": ("place",),
+    "everything": tuple(PLAIN),
+}
+
+
+@dataclass(frozen=True)
+class Varied(Scenes):
+    """Scenes of one digit in which, beside it, only these of colour, size, place and hand vary, and are said."""
+
+    vary: tuple[str, ...] = ()
+
+    def scenes(self, random: Random, size: int) -> list[Scene]:
+        plain = {key: value for key, value in PLAIN.items() if key not in self.vary}
+        return [(replace(draw(random)[0], **plain),) for _ in range(size)]
+
+    def said(self, scenes: Sequence[Scene], random: Random) -> Tensor:
+        unsaid = {key: None for key in PLAIN if key not in self.vary}
+        return self.read([caption((replace(thing, **unsaid),), random) for (thing,) in scenes])
+
+    def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        random = Random(1_000_003 * seed + step)
+        scenes = self.scenes(random, size)
+        told = self.said(scenes, random)
+        return render(scenes, self.digits, torch.Generator().manual_seed(1_000_003 * seed + step), self.side), told
+
+
+def varied(vary: tuple[str, ...], images: int, samples: int) -> dict:
+    """The share of digits that M8 draws as asked after so many pictures of this kind."""
+    chosen = recipe.load("mnist-text", total=images)
+    job = tasks.task(chosen)
+    model = job.build()
+    stream = Varied(job.images("train"), model.condition.parse, vary=vary)
+    for step in tqdm(train(model, stream, chosen), total=chosen.steps, unit="step", leave=False):
+        pass
+    best, random = step.run.ema.module.eval(), Random(chosen.score.seed)
+    asked = stream.scenes(random, samples)
+    drawn = pictures(best, request(chosen.score, stream.said(asked, random)))
+    return {"images": step.images, "digit": shares(right(load_classifier(), drawn, asked))["digit"]}
+
+
+def request(how: recipe.Score, cond: Tensor) -> Request:
+    drawn_by = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
+    return Request(cond, guidance=how.guidance, size=(32, 32), **drawn_by)
+
+
+def on_its_way(state: Path) -> tuple[int, Denoiser]:
+    """How many pictures a run had seen when this state was kept, and the average of its weights then."""
+    chosen = recipe.load("mnist-text")
+    run = Run(tasks.task(chosen).build(), chosen)
+    run.load_state_dict(torch.load(state, map_location="cpu", weights_only=False))
+    return run.step * chosen.train.batch, run.ema.module.eval()
+
+
+def row(model: Denoiser, images: int, samples: int) -> dict:
+    how = replace(recipe.load("mnist-text").score, samples=samples)
+    scores = score_scenes(model, data.load("mnist", "test"), how)["scenes"]["one digit"]
+    seen, held = scores["seen"], scores["held out"]
+    found = {key: seen[key] for key in ("digit", "colour", "place", "all")}
+    return {"what": "M8", "images": images} | found | {"held_out_all": held["all"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("states", nargs="*", type=Path)
+    parser.add_argument("--varied", type=int, default=10_000, metavar="PICTURES")
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=PATH)
+    a = parser.parse_args()
+    found = json.loads(a.out.read_text(encoding="utf-8")) if a.out.exists() else {"rows": [], "varied": []}
+    found |= {"samples": a.samples, "seed": 0, "hardware": hardware(torch.device("cpu")), "version": version()}
+
+    def keep() -> None:
+        text = json.dumps(found, indent=1) + "\n"
+        checkpoint.whole(a.out, lambda file: file.write_text(text, encoding="utf-8"))
+
+    for state in tqdm(a.states, unit="state"):
+        images, model = on_its_way(state)
+        if images not in [row["images"] for row in found["rows"]]:
+            found["rows"] = sorted([*found["rows"], row(model, images, a.samples)], key=lambda row: row["images"])
+            keep()
+    for name, vary in tqdm(VARIED.items(), unit="kind"):
+        if a.varied and name not in [row["what"] for row in found["varied"]]:
+            found["varied"].append({"what": name} | varied(vary, a.varied, a.samples))
+            keep()
+    print(a.out)
+
+
+if __name__ == "__main__":
+    main()
