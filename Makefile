@@ -9,6 +9,8 @@
 # make clean          remove .venv, caches and build leftovers
 
 PYTHON ?= python3
+# A process of tests per core, up to four; OMP_NUM_THREADS=1, or their threads would fight for the same cores.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 PY := .venv/bin/python
 READY := .venv/.installed
 
@@ -34,8 +36,8 @@ mutants: $(READY)
 
 test: $(READY)
 	$(PY) -m ruff check .
-	DIFFUSION101_BUDGET=smoke $(PY) -m pytest $(PYTEST_ARGS)
-	DIFFUSION101_BUDGET=smoke $(PY) -m pytest --nbval notebooks $(PYTEST_ARGS)
+	DIFFUSION101_BUDGET=smoke OMP_NUM_THREADS=1 $(PY) -m pytest tests $(PARALLEL) $(PYTEST_ARGS)
+	DIFFUSION101_BUDGET=smoke OMP_NUM_THREADS=1 $(PY) -m pytest --nbval notebooks $(PARALLEL) $(PYTEST_ARGS)
 
 notebooks: $(READY)
 	$(PY) -m tools.execute $(if $(FRESH),--fresh) $(ONLY)

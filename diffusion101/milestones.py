@@ -3,7 +3,7 @@
 M1 01 a UNet at one resolution that does not know t    M4 04 the same network; the schedule and the target change
 M2 02 it knows t                                       M5 05 it knows the label
 M3 03 it sees the picture at three resolutions         M6 06 it reads a prompt of two tokens by cross-attention
-                                                       M8 08 M6 in colour; it reads sentences
+                                                       M8 08 M6 in colour, one level deeper; it reads sentences
 """
 
 from dataclasses import replace
@@ -17,6 +17,11 @@ M3 = replace(M2, levels=(Level(16), Level(32), Level(64, blocks=2)))
 M4 = M3
 M5 = replace(M4, condition=Labels(10))
 M6 = replace(M4, condition=Tokens(10), levels=(Level(16), Level(32, cross=True), Level(64, blocks=2, cross=True)))
-M8 = replace(M6, channels=3, condition=Words(VOCABULARY, EXAMPLES, length=LONGEST + 1))
+M8 = replace(
+    M6,
+    channels=3,
+    levels=(Level(16), Level(32), Level(64, cross=True), Level(96, blocks=2, cross=True)),
+    condition=Words(VOCABULARY, EXAMPLES, length=LONGEST + 1),
+)
 
 MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5, "M6": M6, "M8": M8}
