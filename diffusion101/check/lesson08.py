@@ -49,9 +49,10 @@ def word_numbers(
     cut: Callable = re.compile(r"\w+").findall,
     order: Callable = list,
 ) -> list[int]:
-    """word_numbers(prompt, vocabulary, length): `length` numbers: nothing, each word's place in the vocabulary, nothing.
+    """word_numbers(prompt, vocabulary, length): `length` numbers: nothing, the words' places, nothing.
 
-    The number len(vocabulary) says nothing. All words are known, whatever their case and the punctuation.
+    A word's place is that in the vocabulary; the number len(vocabulary) says nothing. All words are known, whatever
+    their case and the punctuation.
     """
     empty = {"0": 0, "-1": -1, "last": len(vocabulary) - 1}.get(nothing, len(vocabulary))
     found = [vocabulary.index(word) + first for word in order(cut(fold(prompt))) if word in vocabulary]
@@ -88,7 +89,10 @@ def word_numbers(
     },
 )
 def masked_softmax(scores: Tensor, there: Tensor, mask="", instead=-torch.inf, late=False, dim=1) -> Tensor:
-    """masked_softmax(scores, there): scores (N, L) to weights (N, L); rows sum to 1, and are 0 where there (L,) is not."""
+    """masked_softmax(scores, there): scores (N, L) to weights (N, L), each row's summing to 1.
+
+    They are 0 where there (L,) is False.
+    """
     read = {"none": torch.ones_like(there), "turned": ~there}.get(mask, there)
     if late:
         return scores.softmax(dim) * read

@@ -82,12 +82,12 @@ def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> P
     return Picture(fig)
 
 
-def captioned(x: Tensor, captions: Sequence[str], columns: int = 5, letters: int = 24) -> Picture:
-    """Pictures (N, C, H, W) with a sentence under each, in lines of at most so many letters."""
+def captioned(x: Tensor, captions: Sequence[str], columns: int = 5) -> Picture:
+    """Pictures (N, C, H, W) with a sentence under each."""
     columns = min(columns, len(x))
     rows, side = -(-len(x) // columns), 9.6 / max(columns, 5)
-    lines = [textwrap.fill(caption, letters) for caption in captions]
-    below = 0.17 * max(line.count("\n") + 1 for line in lines) + 0.1
+    lines = [textwrap.fill(caption, int(11.5 * side)) for caption in captions]  # so many letters fit below a picture
+    below = 0.17 * max(line.count("\n") + 1 for line in lines) + 0.15
     fig, axes = figure(rows, columns, side * columns, (side * x.shape[2] / x.shape[3] + below) * rows)
     for i, ax in enumerate(sum(axes, [])):
         if i < len(x):
