@@ -1,4 +1,5 @@
 # make lab            open the course in JupyterLab        make lab LAB_ARGS="--no-browser --port 9000"
+# make lab CPU=1      the same with PyTorch's small CPU build, for Linux without an NVIDIA GPU
 # make test           lint, unit tests, every notebook     make test PYTEST_ARGS="--durations=10"
 # make notebooks      run and tidy every notebook          make notebooks ONLY=01 FRESH=1
 # make bench          our speed beside other libraries, and the README's table of it; with
@@ -13,12 +14,14 @@ PYTHON ?= python3
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 PY := .venv/bin/python
 READY := .venv/.installed
+CPU_BUILD := https://download.pytorch.org/whl/cpu
 
 help:
 	@grep '^# make' Makefile | cut -c 3-
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(if $(CPU),$(PY) -m pip install --disable-pip-version-check torch torchvision --index-url $(CPU_BUILD))
 	$(PY) -m pip install --disable-pip-version-check -e ".[test]"
 	touch $(READY)
 

@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     e = command(within, "evaluate", commands.evaluate, "score a model beside real pictures")
     drawing(e, required=True)
     e.add_argument("--samples", type=int, default=2000, help="pictures to score (default 2000)")
+    e.add_argument(
+        "--against", type=int, metavar="STEPS", help="compare with ddpm in so many steps from the same noise"
+    )
     e.add_argument("--data", help=f"score beside {', '.join(NAMES)} (default: what the model was trained on)")
     e.add_argument("--json", default="-", help="where the scores go; - is the terminal (default -)")
 

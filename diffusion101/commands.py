@@ -113,7 +113,7 @@ def asked(order: Order, model: Denoiser) -> Request:
 def evaluate(a: argparse.Namespace) -> None:
     if a.json != "-":
         files.check_writable(Path(a.json))
-    how = {"guidance": 1.0} | given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance"))
+    how = {"guidance": 1.0} | given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance", "against"))
     how = read(recipe.Score, how, "evaluate")
     model = opened(a, a.device)
     model.schedule.times(how.steps)

@@ -709,6 +709,63 @@ WRONG["bag"] = {
     "of shape (3, 4), not of shape (3, 6, 4)": lambda v, there: v,
 }
 
+# The page of notations
+
+RIGHT["sigma"] = [
+    lambda a: ((1 - a) / a).sqrt(),
+    lambda a: (1 / a - 1) ** 0.5,
+    lambda a: [math.tan(math.acos(value.item() ** 0.5)) for value in a],
+]
+WRONG["sigma"] = {
+    "take the root.": lambda a: 1 / a - 1,
+    "Upside down": lambda a: a.sqrt() / (1 - a).sqrt(),
+    "lesson 01's ratio": lambda a: a / (1 - a),
+    "beside a shrunken x0. EDM's": lambda a: (1 - a).sqrt(),
+    "our noise squared": lambda a: 1 - a,
+    "the factor from our x": lambda a: a**-0.5,
+    "The numerator": lambda a: (1 - a) / a.sqrt(),
+    "The denominator": lambda a: (1 - a).sqrt() / a,
+    "the signal's square": lambda a: (1 / a**2 - 1).sqrt(),
+    "not the root minus 1": lambda a: (1 / a).sqrt() - 1,
+    "what EDM tells its network": lambda a: ((1 - a) / a).sqrt().log() / 4,
+    "the logarithm of sigma": lambda a: ((1 - a) / a).sqrt().log(),
+    "1 - tau of flow matching": lambda a: 1 - 1 / (1 + ((1 - a) / a).sqrt()),
+    "whose tangent": lambda a: (1 - a).sqrt().asin(),
+    "of shape (27,), not one number": lambda a: 1.0,
+}
+
+
+def straight(line):
+    return lambda eps, x, a, b: line((x - b * eps) / a, eps, x, a, b)
+
+
+RIGHT["velocity"] = [
+    straight(lambda x0, eps, x, a, b: x0 - eps),
+    lambda eps, x, a, b: (x - (a + b) * eps) / a,
+    lambda eps, x, a, b: (x / (a + b) - eps) / (a / (a + b)),
+    lambda eps, x, a, b: x.sub_(b * eps).div_(a).sub_(eps),
+]
+WRONG["velocity"] = {
+    "Turned over": straight(lambda x0, eps, x, a, b: eps - x0),
+    "plus eps is no speed": straight(lambda x0, eps, x, a, b: x0 + eps),
+    "where the line ends": straight(lambda x0, eps, x, a, b: x0),
+    "is a mixture, not x0": lambda eps, x, a, b: x - eps,
+    "is signal times x0": lambda eps, x, a, b: x - b * eps - eps,
+    "took eps out whole": lambda eps, x, a, b: (x - eps) / a - eps,
+    "forgot to take": lambda eps, x, a, b: x / a - eps,
+    "added noise eps": lambda eps, x, a, b: (x + b * eps) / a - eps,
+    "divided by noise": lambda eps, x, a, b: x / b - eps - eps,
+    "are swapped": lambda eps, x, a, b: (x - a * eps) / b - eps,
+    "the speed along the circle": straight(lambda x0, eps, x, a, b: a * eps - b * x0),
+    "you put in x": lambda eps, x, a, b: (x - eps) / (a / (a + b)),
+    "so their difference": straight(lambda x0, eps, x, a, b: (x0 - eps) / (a + b)),
+    "begins at eps itself": straight(lambda x0, eps, x, a, b: x0 - b * eps),
+    "should be": straight(lambda x0, eps, x, a, b: 2 * x0 - eps),
+    "Turned over, from data to noise: here data is at time 1, so it is x0 minus eps. And: That is v": (
+        straight(lambda x0, eps, x, a, b: b * x0 - a * eps)
+    ),
+}
+
 
 def ask(name, yours):
     with contextlib.redirect_stdout(io.StringIO()) as out:
@@ -717,7 +774,8 @@ def ask(name, yours):
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_answers_by_any_route(name):
-    assert set(RIGHT) == set(WRONG) == {name for lesson in range(1, 9) for name in lessons()[lesson]}
+    checkers = {name for lesson in range(1, 9) for name in lessons()[lesson]} | set(check.notation.__all__)
+    assert set(RIGHT) == set(WRONG) == checkers
     for number, yours in enumerate(RIGHT[name]):
         verdict, said = ask(name, yours)
         assert verdict is True and said.startswith("Correct"), (number, said)

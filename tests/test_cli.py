@@ -139,6 +139,8 @@ def test_sample_refuses(words, message, here, capsys):
         ("--steps 1001", "from 1 to T = 1000"),
         ("--guidance nan", "guidance is nan"),
         ("--spacing even", "'karras'"),
+        ("--against 1001", "score.against is 1001; the schedule has only T = 1000"),
+        ("--against -1", "against is -1"),
         ("--seed 9223372036854775808", "seed is 9223372036854775808"),
         ("--data cats", "unknown data 'cats'"),
         ("--json data/..", "it is a folder"),
@@ -300,6 +302,21 @@ def test_evaluate_writes_json_and_says_what_it_used(here, capsys):
     assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
     assert main("evaluate --model of_mnist.safetensors --samples 10 --steps 1 --data synthetic".split()) == 0
     assert {"guidance": 1.0, "spacing": "uniform"}.items() <= json.loads(capsys.readouterr().out).items()
+
+
+def test_evaluate_compares_with_many_steps_of_ddpm(here, capsys):
+    words = "evaluate --model labels.safetensors --samples 12 --data synthetic --against 3".split()
+    assert main([*words, "--sampler", "ddpm", "--steps", "3"]) == 0  # with itself
+    out, said = capsys.readouterr()
+    found = json.loads(out)
+    assert found["against"] == {
+        "sampler": "ddpm", "steps": 3, "frechet": found["frechet"], "ratio": 1, "interval": [1, 1]
+    }  # fmt: skip
+    assert "Fréchet distance: 1.00 times that of ddpm in 3 steps (95 %: 1.00 to 1.00)" in said
+    assert main([*words, "--sampler", "ddim", "--steps", "1"]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert other["against"]["frechet"] == found["frechet"] != other["frechet"]
+    assert other["against"]["ratio"] == pytest.approx(other["frechet"] / found["frechet"])
 
 
 def test_train_says_what_stands_in_for_mnist_then_draws(here, capsys):

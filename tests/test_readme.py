@@ -2,16 +2,20 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 import textwrap
 
 import pytest
+import yaml
 
-from diffusion101 import checkpoint
+from diffusion101 import __version__, checkpoint
 from diffusion101.__main__ import parser
 from diffusion101.scoring import scenes
 from diffusion101.scoring.score import scoreboard
 from diffusion101.training import recipe
-from tools.repository import ROOT
+from tools.repository import ROOT, address
+from tools.stamp import stamp_citation
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^ {4}(?:python|torchrun \S+) -m diffusion101 ([^#\n]+)", TEXT, re.MULTILINE)
@@ -50,3 +54,31 @@ def test_it_shows_every_command():
 def test_its_links_lead_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert links and all((ROOT / link).exists() for link in links), links
+
+
+def test_every_picture_says_what_it_shows():
+    shown = re.findall(r"!\[([^\]]*)\]\(", TEXT) + re.findall(r"<img(?![^>]*\balt=\"([^\"]+)\")", TEXT)
+    assert shown and all(shown)
+
+
+def test_it_names_no_package_index_but_pytorchs_own():
+    assert set(re.findall(r"index-url[ =](\S+?)[\s)]", TEXT, re.IGNORECASE)) == {"https://download.pytorch.org/whl/cpu"}
+    assert not re.search(r"PIP_\w*INDEX|pypi\.org/simple", TEXT)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+@pytest.mark.parametrize("cpu", [True, False])
+def test_one_word_takes_the_small_build(cpu):
+    """--always-make: as if there were no environment yet."""
+    command = ["make", "--dry-run", "--always-make", "lab", *["CPU=1"] * cpu]
+    plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    small, course = plan.find("torch torchvision --index-url https://download.pytorch.org/whl/cpu"), plan.find("-e ")
+    assert course > 0 and (0 < small < course if cpu else small < 0)
+
+
+def test_the_citation_is_of_this_version_and_address():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    entry = yaml.safe_load(text)
+    assert {"cff-version", "message", "title", "authors"} <= entry.keys()
+    assert (entry["version"], entry["repository-code"]) == (__version__, address())
+    assert yaml.safe_load(stamp_citation(text, "https://github.com/a/b"))["repository-code"] == "https://github.com/a/b"

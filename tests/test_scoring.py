@@ -42,6 +42,18 @@ def test_frechet_with_fewer_samples_than_features():
     assert 0 < metrics.frechet(a, b) < float("inf")
 
 
+def test_the_interval_of_a_ratio_holds_the_true_one():
+    def normal(shift: float) -> torch.Tensor:
+        return torch.randn(1000, 4, generator=torch.Generator().manual_seed(7)) + shift
+
+    real = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(8))
+    found = metrics.frechet_ratio(real, normal(1.0), normal(0.5))  # distances 4 and 1, but for what 1,000 pictures add
+    low, high = found["interval"]
+    assert low < 4 < high and found["ratio"] == pytest.approx(4, rel=0.1) and high / low < 1.3
+    same = metrics.frechet_ratio(real, normal(0.5), normal(0.5))
+    assert same == {"ratio": 1.0, "interval": [1.0, 1.0]}
+
+
 def test_precision_recall():
     g = torch.Generator().manual_seed(0)
     real = torch.randn(1000, 4, generator=g)

@@ -1,4 +1,5 @@
-"""Carry the repository's address from pyproject.toml to the notebooks' Colab badge and first cell, and to the README.
+"""Carry the repository's address from pyproject.toml to the notebooks' Colab badge and first cell, to the README and to
+CITATION.cff.
 
 python -m tools.stamp [--check]
 """
@@ -64,6 +65,10 @@ def stamp_text(text: str, repository: str) -> str:
     return text
 
 
+def stamp_citation(text: str, repository: str) -> str:
+    return re.sub(r"^repository-code: .*$", f'repository-code: "{repository}"', text, flags=re.MULTILINE)
+
+
 def main() -> int:
     check, stale, repository = "--check" in sys.argv[1:], [], address()
     for path in notebooks():
@@ -72,11 +77,12 @@ def main() -> int:
             stale.append(path.name)
             if not check:
                 write(path, nb)
-    readme = ROOT / "README.md"
-    if readme.exists() and (text := readme.read_text(encoding="utf-8")) != stamp_text(text, repository):
-        stale.append(readme.name)
-        if not check:
-            readme.write_text(stamp_text(text, repository), encoding="utf-8", newline="\n")
+    for name, stamp in (("README.md", stamp_text), ("CITATION.cff", stamp_citation)):
+        path = ROOT / name
+        if path.exists() and (text := path.read_text(encoding="utf-8")) != stamp(text, repository):
+            stale.append(name)
+            if not check:
+                path.write_text(stamp(text, repository), encoding="utf-8", newline="\n")
     print(*(f"{name}: {'stale, run make stamp' if check else 'stamped'}" for name in stale), sep="\n", end="")
     print("" if stale else f"all name {repository}")
     return 1 if check and stale else 0

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..data.images import Images
 from ..data.numbers import Numbers, seen, unseen
 from ..drawing import Request, pictures
 from .judge import Reference, reference
-from .metrics import frechet, nearest, precision_recall
+from .metrics import frechet, frechet_ratio, nearest, precision_recall
 
 
 def score(drawn: Tensor, asked: Tensor | None, real: Reference) -> dict:
@@ -45,7 +46,7 @@ def score_model(
     train: Images | None = None,
     bar: Callable[..., Iterable] = lambda steps, total=0: steps,
 ) -> dict:
-    """Scores of a model's pictures, drawn as `how` says (samples, sampler, steps, spacing, guidance, seed).
+    """Scores of a model's pictures, drawn as `how` says (samples, sampler, steps, spacing, guidance, seed, against).
 
     Labels or single tokens are asked for equally often. hidden: also two-digit numbers, as many of each kind. train:
     also the median RMS difference of 100 pictures to the nearest training picture; far below the floor: copies.
@@ -56,9 +57,15 @@ def score_model(
     options = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
     options["guidance"] = how.guidance if cond is not None else 1.0
     size = tuple(test.images.shape[2:])
-    drawn = pictures(model, Request(cond, how.samples, size=size, **options), bar)
+    request = Request(cond, how.samples, size=size, **options)
+    drawn = pictures(model, request, bar)
     asked = None if cond is None else cond.reshape(len(cond), -1)[:, 0]
     scores = options | score(drawn, asked, real) | {"hardware": hardware(device)}
+    if how.against:
+        base = pictures(model, replace(request, sampler="ddpm", steps=how.against, spacing="uniform"), bar)
+        far, near = real.look(drawn)[1], real.look(base)[1]
+        compared = {"sampler": "ddpm", "steps": how.against, "frechet": frechet(real.features, near)}
+        scores["against"] = compared | frechet_ratio(real.features, far, near)
     if train is not None:
         train, few = train.to(device), torch.arange(100) * len(test) // 100
         scores["nearest"] = nearest(drawn[:100], train)[1].median().item()

@@ -120,7 +120,10 @@ class Train(Part):
 
 @dataclass(frozen=True)
 class Score(Part):
-    """How the finished model draws the pictures it is judged by; samples 0: not at all."""
+    """How the finished model draws the pictures it is judged by; samples 0: not at all.
+
+    against: the Fréchet distance is compared with that of ddpm in so many steps from the same noise; 0: it is not.
+    """
 
     samples: Annotated[int, Field(ge=0, le=30_000)] = 2000
     sampler: Literal[tuple(SAMPLERS)] = "dpmpp_2m"
@@ -128,6 +131,7 @@ class Score(Part):
     spacing: Literal[tuple(schedules.SPACINGS)] = "uniform"
     guidance: float = 2.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+    against: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,10 @@ class Recipe(Part):
         T = schedules.make(**self.process.schedule).T
         if self.score.steps > T:
             raise ValueError(f"score.steps is {self.score.steps}; the schedule has only T = {T}")
+        if self.score.against > T:
+            raise ValueError(f"score.against is {self.score.against}; the schedule has only T = {T}")
+        if self.score.against and self.task in ("text", "classifier"):
+            raise ValueError(f"score.against compares Fréchet distances: task {self.task} is not scored by one")
         denoiser = self.task in ("denoiser", "text")
         if denoiser and (self.model.milestone is None) == (self.model.network is None):
             raise ValueError(f"model needs a milestone ({', '.join(MILESTONES)}) or a network, and not both")

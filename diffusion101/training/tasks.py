@@ -92,7 +92,11 @@ class DenoiserTask:
 
     def table(self, scores: dict) -> str:
         """The scores for people, where there is more to see than their names; "" elsewhere."""
-        return ""
+        if not (found := scores.get("against")):
+            return ""
+        low, high = found["interval"]
+        compared = f"of {found['sampler']} in {found['steps']} steps"
+        return f"Fréchet distance: {found['ratio']:.2f} times that {compared} (95 %: {low:.2f} to {high:.2f})"
 
     def seconds_to_score(self, model: nn.Module, test: Images) -> float:
         """About how long `score` will take."""
@@ -101,12 +105,13 @@ class DenoiserTask:
             return 0.0
         height, width = test.images.shape[2:]
         cond = model.condition.spread(how.samples) if model.condition else None
-        single = Request(cond, how.samples, how.guidance, how.sampler, how.steps, size=(height, width))
+        steps = how.steps + how.against
+        single = Request(cond, how.samples, how.guidance, how.sampler, steps, size=(height, width))
         total = seconds(model, single) + seconds_to_judge(load_classifier(device=next(model.parameters()).device), test)
         if hidden is None:
             return total
         kinds = 2 if hidden else 1  # seen numbers, and unseen ones
-        return total + kinds * seconds(model, replace(single, size=(height, 2 * width)))
+        return total + kinds * seconds(model, replace(single, steps=how.steps, size=(height, 2 * width)))
 
 
 class TextTask(DenoiserTask):
