@@ -15,9 +15,10 @@ import gradio as gr  # noqa: E402
 
 from . import checkpoint, commands  # noqa: E402
 from .core.samplers import SAMPLERS  # noqa: E402
+from .data.captions import EXAMPLES  # noqa: E402
 from .drawing import draw  # noqa: E402
 from .figures import files  # noqa: E402
-from .networks import Labels, Tokens  # noqa: E402
+from .networks import Labels, Tokens, Words  # noqa: E402
 from .order import Order  # noqa: E402
 from .reading import read  # noqa: E402
 
@@ -41,6 +42,7 @@ class Tab:
 TABS = {  # a new kind of condition is a new entry; until it has one it is asked for by prompts
     Labels: Tab("Digits", "0 1 2 3 4 5 6 7 8 9", "digits, with spaces between them"),
     Tokens: Tab("Numbers", "42 27 10 7_ _7", "numbers of two digits, _ for any or none, with spaces between them"),
+    Words: Tab("Sentences", "\n".join(EXAMPLES), "sentences, one in a line", str.splitlines),
 }
 PROMPTS = Tab("Prompts", "", "one prompt in a line", str.splitlines)
 

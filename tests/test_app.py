@@ -94,14 +94,24 @@ def test_numbers_are_drawn_with_an_adapter_as_strong_as_asked(client):
     assert np.abs(plain.astype(int) - off).max() <= 1 and np.abs(plain.astype(int) - on).max() > 50
 
 
+def test_a_sentence_is_drawn_in_colour_and_an_unknown_word_is_told(client):
+    def drawn(text):
+        return np.asarray(Image.open(asked(client, "/sentences", text=text, model="08-text", steps=2)[-1][0]))
+
+    assert drawn("a red two\n\na blue 3, top left").shape[2] == 3
+    with pytest.raises(AppError, match="does not know the word 'rad'; the nearest it knows: red"):
+        drawn("a rad two")
+
+
 def test_a_tab_for_each_kind_of_condition(client, monkeypatch):
     names = [dependency["api_name"] for dependency in client.config["dependencies"]]
-    assert names == ["digits", "numbers"]
-    digits, numbers = app.offers()
+    assert names == ["digits", "numbers", "sentences"]
+    digits, numbers, sentences = app.offers()
     assert digits.models == {"05-guidance": 28} and not digits.adapters
     assert "06-attention" in numbers.models and "07-outline" in numbers.adapters
     monkeypatch.delitem(app.TABS, Tokens)  # a condition that nobody has written an entry for
-    _, prompts = app.offers()
+    assert sentences.models == {"08-text": 32} and not sentences.adapters
+    _, prompts, _ = app.offers()
     wish = app.Wish(**NUMBERS | dict(text=" 42\n\n7_ "))
     assert prompts.tab.title == "Prompts" and prompts.order(wish).condition == ("42", "7_")
 

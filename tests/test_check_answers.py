@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import re
 from dataclasses import replace
 from math import prod
 
@@ -13,7 +14,7 @@ from torch import nn
 from diffusion101 import check, lora, process, schedules
 from diffusion101.core.guidance import guide
 from diffusion101.core.process import Denoised
-from diffusion101.networks import Labels, Level, UNet, UNetConfig
+from diffusion101.networks import Labels, Level, UNet, UNetConfig, Words
 from diffusion101.networks.attention import CrossAttention
 from diffusion101.networks.embeddings import sinusoidal
 
@@ -609,6 +610,103 @@ WRONG["learns"] = {
     "Once per rank": total(lambda r, out, n, k: n * k + out),
     "learns([(64, 48)], 4) should be 448, and it is 1,": lambda shapes, rank: 1,
     "B is missing: it learns as well. And: A is missing": lambda shapes, rank: 0,
+}
+
+# Lesson 08
+
+
+def looked_up(prompt, vocabulary, length, start=1, fill=None, low=True, part=re.compile("[a-z]+").findall):
+    nothing = len(vocabulary) if fill is None else fill
+    row = [nothing] * start
+    row += [vocabulary.index(word) for word in part(prompt.lower() if low else prompt) if word in vocabulary]
+    return row + [nothing] * (length - len(row))
+
+
+def by_words(prompt, vocabulary, length):
+    return Words(vocabulary, ("two",), length=length, width=4).parse([prompt])[0]
+
+
+def letter_by_letter(prompt, vocabulary, length):
+    row, word, number = [len(vocabulary)], "", {word: i for i, word in enumerate(vocabulary)}
+    for letter in prompt + " ":
+        if letter.isalpha():
+            word += letter.lower()
+        elif word:
+            row.append(number[word])
+            word = ""
+    while len(row) < length:
+        row.append(len(vocabulary))
+    return row
+
+
+RIGHT["word_numbers"] = [
+    looked_up,
+    by_words,
+    letter_by_letter,
+    lambda *a: torch.tensor(looked_up(*a)).float(),
+    lambda p, v, n: looked_up(p.translate(str.maketrans("", "", ",:!")), v, n, part=str.split),
+]
+WRONG["word_numbers"] = {
+    "A row begins with": lambda *a: looked_up(*a, start=0),
+    "0 is a word": lambda *a: looked_up(*a, fill=0),
+    "no row of a table": lambda *a: looked_up(*a, fill=-1),
+    "is the last word": lambda p, v, n: looked_up(p, v, n, fill=len(v) - 1),
+    "here words begin at 0": lambda p, v, n: [k + 1 if k < len(v) else 0 for k in looked_up(p, v, n)],
+    "counted the words from 1": lambda p, v, n: [k + (k < len(v)) for k in looked_up(p, v, n)],
+    "Fill the row up": lambda p, v, n: looked_up(p, v, 0),
+    "One too long": lambda p, v, n: looked_up(p, v, n + 1),
+    "A row begins with the number that says nothing: so there is always something to read. And: Fill": (
+        lambda p, v, n: looked_up(p, v, 0, start=0)
+    ),
+    "RED is the word red": lambda *a: looked_up(*a, low=False, part=re.compile(r"\w+").findall),
+    "a comma": lambda *a: looked_up(*a, part=str.split),
+    "stopped with KeyError: 'seven,'": lambda p, v, n: [dict(zip(v, range(9)))[word] for word in p.split()],
+    "You sorted the words": lambda p, v, n: [9, *sorted(looked_up(p, v, 0)[1:]), *[9] * 20][:n],
+    "belong behind the words": lambda p, v, n: [9] * (n - len(looked_up(p, v, 0))) + looked_up(p, v, 0),
+    "there is a str in what": lambda p, v, n: p.lower().split(),
+}
+RIGHT["masked_softmax"] = [
+    lambda z, there: z.masked_fill(~there, -1e9).softmax(1),
+    lambda z, there: (e := z.exp() * there) / e.sum(1, keepdim=True),
+    lambda z, there: z.sub_(torch.where(there, 0.0, torch.inf)).softmax(-1),
+    lambda z, there: z.masked_fill_(~there, -torch.inf).softmax(-1).numpy(),
+]
+WRONG["masked_softmax"] = {
+    "The mask is missing": lambda z, there: z.softmax(1),
+    "exp(0) is 1": lambda z, there: (z * there).softmax(1),
+    "Turned round": lambda z, there: z.masked_fill(there, -torch.inf).softmax(1),
+    "before the softmax": lambda z, there: z.softmax(1) * there,
+    "over those who ask": lambda z, there: z.masked_fill(~there, -torch.inf).softmax(0),
+    "threw the columns out": lambda z, there: z[:, there].softmax(1),
+    "0 times infinity": lambda z, there: (z + (1 - there.float()) * -torch.inf).softmax(1),
+    "their softmax is missing": lambda z, there: torch.where(there, z, -torch.inf),
+    "divide each row": lambda z, there: z.masked_fill(~there, -torch.inf).exp(),
+    "That is a mean": lambda z, there: torch.where(there, 0.0, -torch.inf).softmax(0).repeat(len(z), 1),
+    "exp(-1) is heard": lambda z, there: z.masked_fill(~there, -1).softmax(1),
+    "your answer[0, 0] should be": lambda z, there: z,
+}
+RIGHT["bag"] = [
+    lambda v, there: torch.einsum("blw,bl->bw", v, there.float()) / there.sum(1)[:, None].sqrt(),
+    lambda v, there: torch.stack([row[here].sum(0) / len(row[here]) ** 0.5 for row, here in zip(v, there)]),
+    lambda v, there: v.mul_(there[..., None]).sum(1) / there.sum(1, keepdim=True) ** 0.5,
+]
+WRONG["bag"] = {
+    "That is a mean": lambda v, there: (v * there[..., None]).sum(1) / there.sum(1, keepdim=True),
+    "That is the sum": lambda v, there: (v * there[..., None]).sum(1),
+    "multiplied by the root": lambda v, there: (v * there[..., None]).sum(1) * there.sum(1, keepdim=True) ** 0.5,
+    "the mean over all places": lambda v, there: v.mean(1),
+    "empty places too": lambda v, there: v.sum(1) / there.sum(1, keepdim=True) ** 0.5,
+    "empty places too: only what is there counts. And: You divided by the root of the row": (
+        lambda v, there: v.sum(1) / v.shape[1] ** 0.5
+    ),
+    "a long sentence would shout; divide by the root of the count. And: You summed": lambda v, there: v.sum(1),
+    "of the whole batch": lambda v, there: (v * there[..., None]).sum(1) / there.sum() ** 0.5,
+    "root of the width": lambda v, there: (v * there[..., None]).sum(1) / v.shape[2] ** 0.5,
+    "the row's length": lambda v, there: (v * there[..., None]).sum(1) / v.shape[1] ** 0.5,
+    "over the width": lambda v, there: (v * there[..., None]).sum(-1),
+    "the same length": lambda v, there: nn.functional.normalize((v * there[..., None]).sum(1), dim=1),
+    "a bag is a sum": lambda v, there: torch.where(there[..., None], v, -torch.inf).max(1).values,
+    "of shape (3, 4), not of shape (3, 6, 4)": lambda v, there: v,
 }
 
 # The page of notations

@@ -51,6 +51,14 @@ def test_the_right_answer_is_right_and_each_mistake_has_a_sentence_of_its_own(na
         assert sentences(sentence) <= (1 if slip else 2), "two slips together are told in two sentences"
 
 
+def test_a_lesson_can_ask_without_a_word(capsys):
+    checker = check.bag
+    assert checker.passes(checker.right) is True
+    others = (..., 3, checker.seen, lambda *case: ..., lambda *case: None, lambda *case: 1 / 0)
+    assert not any(map(checker.passes, others))
+    assert capsys.readouterr().out == ""
+
+
 @EVERY
 def test_untried_nothing_and_stopped(name):
     def stopped(*case):

@@ -11,6 +11,7 @@ import yaml
 
 from diffusion101 import __version__, checkpoint
 from diffusion101.__main__ import parser
+from diffusion101.scoring import scenes
 from diffusion101.scoring.score import scoreboard
 from diffusion101.training import recipe
 from tools.repository import ROOT, address
@@ -22,6 +23,12 @@ COMMANDS = re.findall(r"^ {4}(?:python|torchrun \S+) -m diffusion101 ([^#\n]+)",
 
 def test_the_scoreboard_is_the_measured_one():
     assert textwrap.indent(scoreboard(), "    ") in TEXT
+
+
+def test_the_scenes_table_is_the_measured_one():
+    scores = checkpoint.read("08-text", "denoiser")[0]["scores"]
+    assert (scores["samples"], scores["guidance"]) == (1000, 3)
+    assert f"<!-- scenes -->\n{textwrap.indent(scenes.table(scores), '    ')}\n<!-- /scenes -->" in TEXT
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.split()[:3]))

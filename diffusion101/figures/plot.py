@@ -1,5 +1,6 @@
 """Every figure of the course, each one call. Figures come back as a Picture, which Jupyter shows and a slider swaps."""
 
+import textwrap
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -78,6 +79,22 @@ def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> P
     tiled = tile(x.detach().float().cpu(), columns)
     fig, [[ax]] = figure(width=width, height=width * tiled.shape[1] / tiled.shape[2] + 0.3 * bool(title))
     image(ax, tiled, title)
+    return Picture(fig)
+
+
+def captioned(x: Tensor, captions: Sequence[str], columns: int = 5) -> Picture:
+    """Pictures (N, C, H, W) with a sentence under each."""
+    columns = min(columns, len(x))
+    rows, side = -(-len(x) // columns), 9.6 / max(columns, 5)
+    lines = [textwrap.fill(caption, int(11.5 * side)) for caption in captions]  # so many letters fit below a picture
+    below = 0.17 * max(line.count("\n") + 1 for line in lines) + 0.15
+    fig, axes = figure(rows, columns, side * columns, (side * x.shape[2] / x.shape[3] + below) * rows)
+    for i, ax in enumerate(sum(axes, [])):
+        if i < len(x):
+            image(ax, x[i])
+            ax.set_xlabel(lines[i], fontsize=10)
+        else:
+            ax.set_axis_off()
     return Picture(fig)
 
 

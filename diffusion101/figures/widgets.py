@@ -3,6 +3,7 @@
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 
 import ipywidgets
 import torch
@@ -23,20 +24,25 @@ def explore(draw: Callable[..., Picture], still: Picture | None = None, slow: bo
     """Show draw(**values) under one control per keyword, and draw again when one moves.
 
     controls: name=(low, high, step, start) for a slider (floats give a float slider), name=[choices] for a slider
-    over these. still: what viewers without a kernel see (default: the first drawing). slow=True redraws only when
-    the slider is let go.
+    over these, name="words" for a line to write in, which is read when Enter is pressed. still: what viewers without
+    a kernel see (default: the first drawing). slow=True redraws only when the slider is let go.
+
+    Where draw raises a ValueError later on, its sentence is shown and the picture stays.
     """
     parts = {name: _control(name, values, slow) for name, values in controls.items()}
     first = draw(**{name: part.value for name, part in parts.items()})
     layout = ipywidgets.Layout(align_self="flex-start", max_width="100%")
-    picture = ipywidgets.Image(value=first.png, format="png", layout=layout)
+    picture, wrong = ipywidgets.Image(value=first.png, format="png", layout=layout), ipywidgets.HTML()
 
     def redraw(_) -> None:
-        picture.value = draw(**{name: part.value for name, part in parts.items()}).png
+        try:
+            picture.value, wrong.value = draw(**{name: part.value for name, part in parts.items()}).png, ""
+        except ValueError as error:
+            wrong.value = escape(str(error))
 
     for part in parts.values():
         part.observe(redraw, names="value")
-    bundle(ipywidgets.VBox([*parts.values(), picture]), still or first)
+    bundle(ipywidgets.VBox([*parts.values(), wrong, picture]), still or first)
 
 
 def bundle(widget: ipywidgets.Widget, still: Picture) -> None:
@@ -54,6 +60,9 @@ def _control(name: str, values, slow: bool) -> ipywidgets.Widget:
         layout=ipywidgets.Layout(width="440px"),
         style={"description_width": "90px"},
     )
+    if isinstance(values, str):
+        options |= {"continuous_update": False, "layout": ipywidgets.Layout(width="600px")}
+        return ipywidgets.Text(value=values, **options)
     if isinstance(values, list):
         return ipywidgets.SelectionSlider(options=values, value=values[0], **options)
     low, high, step, start = values
