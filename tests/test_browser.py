@@ -1,4 +1,5 @@
-"""Every notebook in a real JupyterLab: run it from top to bottom, then move each slider and see its picture change.
+"""Every notebook in a real JupyterLab: run it from top to bottom, then move each slider and press buttons, and see the picture
+change.
 
 Needs playwright and Chromium. DIFFUSION101_SCREENSHOTS names a folder for pictures of what the browser saw.
 """
@@ -111,6 +112,8 @@ def test_every_slider_moves_its_picture(path: Path, browser: Any, server: Server
         for number, cell in enumerate(page.locator(".jp-CodeCell").all(), start=1):
             for slider in range(cell.locator(".noUi-handle").count()):
                 move(page, cell, slider, f"[{number}] slider {slider}")
+            for button in cell.locator(".widget-toggle-button:not(.mod-active)").all()[:2]:
+                press(page, cell, button, f"[{number}] button {button.inner_text()}")
             if cell.locator(".noUi-handle").count():
                 screenshot(cell, f"{path.stem}-cell{number}")
         assert not alarms(page, path)
@@ -162,13 +165,26 @@ def move(page: Any, cell: Any, slider: int, name: str) -> None:
         if handle.get_attribute("aria-valuenow") == value:
             continue  # it stood there already
         moves += 1
-        for _ in range(10 * REDRAW_S):
-            if sources(cell) != pictures:
-                break
-            page.wait_for_timeout(100)
-        assert sources(cell) != pictures, f"{name}: {key} left every picture as it was"
-        page.wait_for_timeout(300)  # a late redraw must not pass for the answer to the next key
+        redrawn(page, cell, pictures, f"{name}: {key}")
     assert moves, f"{name} does not move"
+
+
+def press(page: Any, cell: Any, button: Any, name: str) -> None:
+    """Press a button by the keyboard: a picture of its cell must change."""
+    pictures = sources(cell)
+    assert pictures, f"{name} has no picture"
+    button.focus()
+    button.press("Enter")
+    redrawn(page, cell, pictures, name)
+
+
+def redrawn(page: Any, cell: Any, pictures: list[str], name: str) -> None:
+    for _ in range(10 * REDRAW_S):
+        if sources(cell) != pictures:
+            break
+        page.wait_for_timeout(100)
+    assert sources(cell) != pictures, f"{name} left every picture as it was"
+    page.wait_for_timeout(300)  # a late redraw must not pass for the answer to the next key
 
 
 def sources(cell: Any) -> list[str]:

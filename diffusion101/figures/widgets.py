@@ -23,8 +23,8 @@ from .tiling import tile
 def explore(draw: Callable[..., Picture], still: Picture | None = None, slow: bool = False, **controls) -> None:
     """Show draw(**values) under one control per keyword, and draw again when one moves.
 
-    controls: name=(low, high, step, start) for a slider (floats give a float slider), name=[choices] for a slider
-    over these, name="words" for a line to write in, which is read when Enter is pressed. still: what viewers without
+    controls: name=(low, high, step, start) for a slider (floats give a float slider), name=[choices] for a button
+    each, name="words" for a line to write in, which is read when Enter is pressed. still: what viewers without
     a kernel see (default: the first drawing). slow=True redraws only when the slider is let go.
 
     Where draw raises a ValueError later on, its sentence is shown and the picture stays.
@@ -64,7 +64,8 @@ def _control(name: str, values, slow: bool) -> ipywidgets.Widget:
         options |= {"continuous_update": False, "layout": ipywidgets.Layout(width="600px")}
         return ipywidgets.Text(value=values, **options)
     if isinstance(values, list):
-        return ipywidgets.SelectionSlider(options=values, value=values[0], **options)
+        style = options["style"] | {"button_width": "auto"}
+        return ipywidgets.ToggleButtons(options=values, value=values[0], description=options["description"], style=style)
     low, high, step, start = values
     kind = ipywidgets.FloatSlider if any(isinstance(v, float) for v in values) else ipywidgets.IntSlider
     return kind(min=low, max=high, step=step, value=start, **options)
