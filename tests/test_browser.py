@@ -1,5 +1,4 @@
-"""Every notebook in a real JupyterLab: run it from top to bottom, then move each slider and press buttons, and see the picture
-change.
+"""Every notebook in a real JupyterLab: run it from top to bottom, move each slider, press buttons, see pictures change.
 
 Needs playwright and Chromium. DIFFUSION101_SCREENSHOTS names a folder for pictures of what the browser saw.
 """

@@ -64,8 +64,8 @@ def _control(name: str, values, slow: bool) -> ipywidgets.Widget:
         options |= {"continuous_update": False, "layout": ipywidgets.Layout(width="600px")}
         return ipywidgets.Text(value=values, **options)
     if isinstance(values, list):
-        style = options["style"] | {"button_width": "auto"}
-        return ipywidgets.ToggleButtons(options=values, value=values[0], description=options["description"], style=style)
+        buttons = {"description": options["description"], "style": options["style"] | {"button_width": "auto"}}
+        return ipywidgets.ToggleButtons(options=values, value=values[0], **buttons)
     low, high, step, start = values
     kind = ipywidgets.FloatSlider if any(isinstance(v, float) for v in values) else ipywidgets.IntSlider
     return kind(min=low, max=high, step=step, value=start, **options)
