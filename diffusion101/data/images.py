@@ -120,14 +120,15 @@ def load(
         images, labels = found
     else:
         other = STAND_INS.get(name) if stand_in else None
-        other_there = other in SOURCES and SOURCES[other].there(folder(), split)
+        if other in SOURCES and not SOURCES[other].there(folder(), split):
+            other = None
         try:
-            images, labels = _make(name, split, download=not other_there)
+            images, labels = _make(name, split, download=other not in SOURCES)  # what is at hand spares a download
         except (OSError, RuntimeError, ValueError, AssertionError, KeyError):  # no network, or a file cut short
             title = SOURCES[name].title
             if cached.exists():
                 raise ValueError(f"{cached} is damaged, and {title} cannot be had to make it again") from None
-            if other in SOURCES and not other_there or other is None:
+            if other is None:
                 raise ValueError(f"{title} is neither in {folder()} nor can it be downloaded") from None
             found = load(other, split, size)
             return replace(found, sentence=f"{found.sentence[:-1]} ({title} could not be had).")
