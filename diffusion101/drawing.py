@@ -142,4 +142,6 @@ class in_parts:
             return self.model(x, t, cond)
         conds = [None] * len(x) if cond is None else cond.split(self.most)
         answers = [self.model(*part) for part in zip(x.split(self.most), t.split(self.most), conds)]
-        return Denoised(*(torch.cat(parts) for parts in zip(*answers)))
+        shares = [answer.share for answer in answers]
+        whole = Denoised(*(torch.cat(parts) for parts in zip(*answers)))
+        return whole if shares[0] is None else whole.sharing(torch.cat(shares))

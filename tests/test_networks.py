@@ -4,18 +4,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffusion101 import lora
+from diffusion101 import Denoiser, lora, schedules
 from diffusion101.milestones import MILESTONES
 from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig
-from diffusion101.networks.blocks import Modulation, ResBlock, Up
+from diffusion101.networks.attention import PixelBlock
+from diffusion101.networks.blocks import Grow, Modulation, ResBlock, Shrink, Up
 from diffusion101.networks.embeddings import sinusoidal
+from diffusion101.scoring.score import cost
 
 M8 = MILESTONES["M8"]
 DEAF = replace(M8, condition=None, levels=tuple(replace(level, cross=False) for level in M8.levels))
-CONFIGS = MILESTONES | {"M8 deaf": DEAF}
+M10 = MILESTONES["M10"]
+STILL = replace(M10, levels=tuple(replace(level, attention=False) for level in M10.levels))
+SHALLOW = replace(M10, levels=M10.levels[:1])
+CONFIGS = MILESTONES | {"M8 deaf": DEAF, "M10 still": STILL, "M10 shallow": SHALLOW}
 
 # Law 3's chain, and what the names of each addition's tensors have in common. LoRA is M6 with adapters. No earlier
-# weights fit M8, which is in colour: it is compared with itself without words.
+# weights fit M8 and M10, which are in colour: they are compared with themselves without what they add.
 CHAIN = {
     ("M1", "M2"): ("time.", ".modulate."),
     ("M2", "M3"): (".shrink.", ".inner.", ".grow."),
@@ -23,8 +28,11 @@ CHAIN = {
     ("M4", "M5"): ("condition.", ".hear.1."),
     ("M4", "M6"): ("condition.", "_ask."),
     ("M8 deaf", "M8"): ("condition.", "_ask.", ".hear.1."),
+    ("M10 shallow", "M10"): (".shrink.", ".inner.", ".grow."),
+    ("M10 still", "M10"): ("_look.",),
     ("M6", "LoRA"): (".adapters.",),
 }
+STEPS = {("M2", "M3"): 4, ("M10 shallow", "M10"): 6}  # until all that is new is heard; elsewhere 2
 
 
 def awake(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -63,7 +71,7 @@ def test_every_addition_is_born_the_identity(before, after):
     assert all(any(part in f".{key}" for part in parts) for key in missing), missing
     assert all(any(part in f".{key}" for key in missing) for part in parts), f"nothing new in one of {parts}"
     x, t, cond = inputs(new.config)
-    known = cond if before == "M6" else None  # the others' parents know no condition
+    known = cond if old.config.condition else None
     torch.testing.assert_close(new(x, t, cond), old(x, t, known), rtol=1e-5, atol=1e-5)
 
 
@@ -71,13 +79,13 @@ def test_every_addition_is_born_the_identity(before, after):
 def test_every_addition_is_heard_at_once(before, after):
     """Law 3: a zero only in the path's last layer, so that all of it has a gradient after one step.
 
-    M3's smaller resolutions lie inside each other, and each block in them ends in a zero of its own.
+    Smaller resolutions lie inside each other, and each block in them ends in a zero of its own.
     """
     _, new, missing = grown(before, after)
     waiting = {key: p for key, p in new.named_parameters() if key in missing}
     optimizer = torch.optim.SGD([p for p in new.parameters() if p.requires_grad], lr=0.01)
     x, t, cond = inputs(new.config)
-    for _ in range(4 if after == "M3" else 2):
+    for _ in range(STEPS.get((before, after), 2)):
         optimizer.zero_grad()
         (new(x, t, cond) - 1).square().mean().backward()
         waiting = {key: p for key, p in waiting.items() if p.grad is None or not p.grad.any()}
@@ -190,6 +198,8 @@ def test_bad_inputs_are_told():
         (dict(levels=(Level(16, cross=True),), time=8, condition=Labels(10)), "tokens and cross-attention go together"),
         (dict(levels=(Level(18, cross=True),), condition=Tokens(10)), "4 heads do not divide"),
         (dict(levels=(Level(16, cross=True),), condition=Tokens(10), heads=0), "0 heads do not divide"),
+        (dict(levels=(Level(18, attention=True),)), "4 heads do not divide"),
+        (dict(answers=0), "answers is 0; it must lie from 1 to 4"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused(options, message):
@@ -203,7 +213,7 @@ def test_a_level_that_cannot_be_built_is_refused(bad):
         Level(**bad)
 
 
-@pytest.mark.parametrize("name", ["M5", "M6", "M8"])
+@pytest.mark.parametrize("name", ["M5", "M6", "M8", "M10"])
 def test_no_condition_is_the_empty_one(name):
     net = awake(UNet(MILESTONES[name]))
     x, t, cond = inputs(MILESTONES[name])
@@ -224,6 +234,50 @@ def test_sinusoidal():
 def test_res_block_is_born_the_identity():
     x = torch.randn(2, 32, 8, 8)
     assert torch.equal(ResBlock(32, 32, Modulation([16], 32))(x, [torch.randn(2, 16)]), x)
+
+
+def test_a_picture_shrinks_and_grows_inside_a_block():
+    """Brock et al. 2019, figure 15: resized between the activation and the first convolution, and on the way around."""
+    x, emb, silu = torch.randn(2, 16, 6, 4), [torch.randn(2, 8)], torch.nn.functional.silu
+    shrink, grow = (awake(kind(16, 32, Modulation([8], 32))) for kind in (Shrink, Grow))
+    halves = x.view(2, 16, 3, 2, 2, 2).mean((3, 5))
+    active = silu(shrink.norm1(x)).view(2, 16, 3, 2, 2, 2).mean((3, 5))
+    h = silu(shrink.modulate(shrink.norm2(shrink.conv1(active)), emb))
+    torch.testing.assert_close(shrink(x, emb), shrink.skip(halves) + shrink.conv2(h))
+    active = silu(grow.norm1(x)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    h = silu(grow.modulate(grow.norm2(grow.conv1(active)), emb))
+    twice = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(grow(x, emb), grow.skip(twice) + grow.conv2(h))
+
+
+def test_every_pixel_asks_every_pixel():
+    """One pixel's change is felt in all places; places count for nothing: moved pixels have moved answers."""
+    block, h = awake(PixelBlock(16, 4)), torch.randn(1, 16, 4, 3)
+    order = torch.randperm(12)
+    moved = h.flatten(2)[:, :, order].view_as(h)
+    torch.testing.assert_close(block(moved).flatten(2), block(h).flatten(2)[:, :, order])
+    other = h.clone()
+    other[0, 3, 1, 2] += 1
+    assert ((block(other) - block(h)).abs().amax(1) > 0).all()
+    assert torch.equal(PixelBlock(16, 4)(h), h)
+
+
+def test_a_second_answer_leaves_the_first_as_it_was():
+    one, two = (awake(UNet(replace(M10, answers=answers))) for answers in (1, 2))
+    state = one.state_dict()
+    state["conv_out.weight"] = torch.cat([state["conv_out.weight"], torch.ones(3, 16, 3, 3)])
+    state["conv_out.bias"] = torch.cat([state["conv_out.bias"], torch.ones(3)])
+    two.load_state_dict(state)
+    x, t, cond = inputs(M10)
+    torch.testing.assert_close(two(x, t, cond)[:, :3], one(x, t, cond))
+    assert two(x, t, cond).shape == (3, 6, 16, 16)
+
+
+def test_colour_fits_its_file_and_costs_no_more_than_planned():
+    """Under 16 MB in float16, and at most twice the arithmetic of lesson 05's network on pictures of the same size."""
+    m5, m10 = (Denoiser(UNet(MILESTONES[name]), schedules.cosine()) for name in ("M5", "M10"))
+    assert sum(p.numel() for p in m10.parameters()) < 8_000_000
+    assert cost(m10, 32) <= 2 * cost(m5, 32)
 
 
 def test_modulation_scales_and_shifts_by_the_sum_of_what_is_heard():

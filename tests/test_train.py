@@ -9,7 +9,7 @@ from diffusion101 import checkpoint, lora
 from diffusion101.data import handwriting
 from diffusion101.data.numbers import Numbers
 from diffusion101.networks import Labels, Tokens, UNet
-from diffusion101.training import tasks
+from diffusion101.training import loop, tasks
 from diffusion101.training.fit import fit
 from diffusion101.training.loop import OPTIMIZERS, Run, has_bf16, learning_rate, train
 from diffusion101.training.muon import Muon
@@ -258,3 +258,58 @@ def test_the_network_and_its_loss_are_the_recipes(tiny):
     assert (model.predict, model.loss_name, model.weight, model.schedule.T) == ("x0", "huber", "min-snr-5", 30)
     dropouts = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     assert dropouts and set(dropouts) == {0.4} and model.schedule.spec["kind"] == "cosine"
+
+
+class Faint(torch.nn.Module):
+    """One layer, whose loss has a gradient of this size; in float16 what lies under 6e-8 is nothing."""
+
+    def __init__(self, size: float):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.size = torch.nn.Linear(4, 4), size
+
+    def loss(self, x0, cond, generator):
+        answer = self.layer(x0.flatten(1)[:, 300:304])
+        assert answer.dtype == torch.float16 or not torch.is_autocast_enabled("cpu")
+        return answer.float().square().mean() * self.size
+
+
+@pytest.fixture
+def no_bfloat16(monkeypatch):
+    """As on a GPU that is faster in float16 and has no bfloat16."""
+    monkeypatch.setattr(loop, "precision", lambda device: torch.float16)
+
+
+@pytest.mark.parametrize("size", [1e-7, 1.0])
+def test_float16_trains_as_float32_does(tiny, pictures, no_bfloat16, size):
+    ends = []
+    for amp in (True, False):
+        model = Faint(size)
+        list(train(model, pictures, but(tiny, amp=amp, optimizer="adamw", clip=1e9)))
+        ends.append(weights(model))
+    assert not torch.equal(ends[1], weights(Faint(size)))
+    torch.testing.assert_close(ends[0], ends[1], rtol=0.02, atol=1e-3)
+
+
+def test_a_step_too_large_for_float16_is_left_out(tiny, pictures, no_bfloat16, tmp_path):
+    """The scale is halved until the gradients fit; it is kept with the run."""
+    recipe, model = replace(but(tiny, optimizer="adamw"), total=8 * 30), Faint(1e3)
+    run, began = Run(model, recipe), weights(model)
+    steps = train(model, pictures, recipe, run)
+    next(steps)
+    assert torch.equal(weights(model), began) and run.scaler.get_scale() == 2**15
+    for _ in steps:
+        pass
+    assert weights(model).isfinite().all() and not torch.equal(weights(model), began)
+    torch.save(run.state_dict(), tmp_path / "state.pt")
+    other = Run(Faint(1e3), recipe)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert other.scaler.get_scale() == run.scaler.get_scale() < 2**15
+
+
+def test_precision_is_chosen_by_the_device(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(loop, "has_bf16", lambda device: False)
+    assert loop.precision(cpu) is None and loop.precision(cuda) == torch.float16
+    monkeypatch.setattr(loop, "has_bf16", lambda device: True)
+    assert loop.precision(cpu) == loop.precision(cuda) == torch.bfloat16

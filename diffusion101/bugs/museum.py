@@ -44,7 +44,7 @@ _ALL = [
         "an error of 0.02 in eps is one of 3, or of 400, in a picture that lives in [-1, 1]. Clip the guess, and "
         "derive eps from it again.",
         ("sampling",),
-        (Edit(guidance.clip, "from_x0(denoise(x, t).x0.clamp(low, high), x, t, s)", "denoise(x, t)"),),
+        (Edit(guidance.clip, "from_x0(guess.x0.clamp(low, high), x, t, s)", "guess"),),
         "clip_denoised in Ho et al. 2020's code; Saharia et al. 2022 (Imagen), section 2.3, on thresholding",
     ),
     Bug(

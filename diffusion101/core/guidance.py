@@ -29,9 +29,10 @@ def guide(model: Callable[..., Denoised], cond: Tensor, scale: float) -> Denoise
     both = torch.cat([null, cond])
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
-        x0, eps = model(torch.cat([x, x]), torch.cat([t, t]), both.to(x.device))
+        x0, eps = answer = model(torch.cat([x, x]), torch.cat([t, t]), both.to(x.device))
         (u0, c0), (u, c) = x0.chunk(2), eps.chunk(2)
-        return Denoised(u0 + scale * (c0 - u0), u + scale * (c - u))
+        share = None if answer.share is None else answer.share.chunk(2)[1]  # the condition's: guidance moves means only
+        return Denoised(u0 + scale * (c0 - u0), u + scale * (c - u)).sharing(share)
 
     return denoise
 
@@ -40,6 +41,7 @@ def clip(denoise: Denoise, s: Schedule, low: float = -1.0, high: float = 1.0) ->
     """Clamp x0 into [low, high] and derive eps from it again, so that x = signal x0 + noise eps still holds."""
 
     def clipped(x: Tensor, t: Tensor) -> Denoised:
-        return from_x0(denoise(x, t).x0.clamp(low, high), x, t, s)
+        guess = denoise(x, t)
+        return from_x0(guess.x0.clamp(low, high), x, t, s).sharing(guess.share)
 
     return clipped

@@ -14,10 +14,27 @@ from .schedules import Schedule
 
 
 class Denoised(NamedTuple):
-    """What a denoise function (x, t) -> Denoised believes: the clean picture and the noise in x, both shaped as x."""
+    """What a denoise function (x, t) -> Denoised believes: the clean picture and the noise in x, both shaped as x.
+
+    share (as x), an attribute and no third part: how far the log variance of a step lies from the posterior's (0) to
+    beta's (1); None where nobody learned it.
+    """
 
     x0: Tensor
     eps: Tensor
+    share = None
+
+    def sharing(self, share: Tensor | None) -> "Denoised":
+        """The same belief with this share."""
+        if share is None:
+            return self
+        found = Learned(*self)
+        found.share = share
+        return found
+
+
+class Learned(Denoised):
+    """A Denoised that has a share."""
 
 
 def at(table: Tensor, t: Tensor, x: Tensor) -> Tensor:

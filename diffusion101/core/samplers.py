@@ -45,13 +45,16 @@ def ancestral(
     variance: str = "posterior",
 ) -> Step:
     """One step of ddpm, from t to r < t: x_r drawn from q(x_r | x_t, x0) with the guess in the place of x0."""
-    x0 = denoise(x, full(x, t)).x0
+    guess = denoise(x, full(x, t))
     a_t, a_r = s.exact[t].item(), s.exact[r].item()
     of_x0, of_x, var = posterior(a_t, a_r)
-    x = of_x0 * x0 + of_x * x
+    beta = 1 - a_t / a_r
+    if r > 0 and guess.share is not None:  # Nichol & Dhariwal 2021, eq. 15, here also for steps longer than one
+        var = beta = var * (beta / var) ** guess.share
+    x = of_x0 * guess.x0 + of_x * x
     if r > 0:
-        x = x + (var if variance == "posterior" else 1 - a_t / a_r) ** 0.5 * draw_noise(x, generator)
-    return Step(r, x, x0)
+        x = x + (var if variance == "posterior" else beta) ** 0.5 * draw_noise(x, generator)
+    return Step(r, x, guess.x0)
 
 
 @torch.no_grad()
@@ -66,7 +69,8 @@ def ddpm(
 ) -> Iterator[Step]:
     """Ancestral sampling (Ho et al. 2020, algorithm 2), with all T steps or fewer.
 
-    variance is "posterior" (beta-tilde, exact if the data were one point) or "beta" (exact if the data were normal).
+    variance is "posterior" (beta-tilde, exact if the data were one point) or "beta" (exact if the data were normal);
+    a denoise function that says how large it is (Denoised.share) is followed instead.
     """
     if variance not in ("posterior", "beta"):
         raise ValueError(f"variance is {variance!r}; it must be 'posterior' or 'beta'")

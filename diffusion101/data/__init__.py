@@ -1,5 +1,5 @@
-"""Data: MNIST and FashionMNIST, digits drawn on the spot, two-digit numbers, and other handwritings."""
+"""Data: MNIST, FashionMNIST, CIFAR-10 and folders of pictures; digits drawn on the spot; numbers and handwritings."""
 
-from .images import Images, folder, load
+from .images import Flipped, Images, folder, load
 
-__all__ = ["Images", "folder", "load"]
+__all__ = ["Flipped", "Images", "folder", "load"]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import socket
 import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,9 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from . import synthetic
+from .sources import SOURCES, gathered
 
-SOURCES = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # our name: torchvision's class
-NAMES = (*SOURCES, "synthetic")
+SHAPES = {name: source.shape for name, source in SOURCES.items()}  # (C, H, W), as published or by default
+SHAPES |= {"synthetic": (1, 28, 28), "folder": (3, 64, 64)}
+NAMES = tuple(SHAPES)
+STAND_INS = {"mnist": "synthetic", "cifar10": "cifar10-jpeg"}
 SYNTHETIC = {"train": (60_000, 1), "test": (10_000, 2)}  # how many, seed
 
 
@@ -65,6 +67,19 @@ class Images:
         return self.pictures(index), self.labels[index]
 
 
+@dataclass(frozen=True)
+class Flipped:
+    """Images shown as they are or mirrored, left to right, at equal odds; any step without the ones before."""
+
+    images: Images
+
+    def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        x0, labels = self.images.batch(step, size, seed)
+        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+        mirrored = torch.rand(size, 1, 1, 1, generator=generator) < 0.5
+        return torch.where(mirrored.to(x0.device), x0.flip(3), x0), labels
+
+
 @lru_cache(maxsize=8)
 def _order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
@@ -76,11 +91,15 @@ def folder() -> Path:
     return Path(os.environ.get("DIFFUSION101_DATA") or cache / "diffusion101").expanduser()
 
 
-def load(name: str = "mnist", split: str = "train", size: int = 28, stand_in: bool = True) -> Images:
-    """ "mnist", "fashion" or "synthetic"; split "train" or "test"; size of the pictures' sides.
+def load(
+    name: str = "mnist", split: str = "train", size: int | None = None, stand_in: bool = True, path: str | None = None
+) -> Images:
+    """A data set of NAMES; split "train" or "test"; size of the pictures' sides, None: as published.
 
-    Looks in the cache, then in DIFFUSION101_DATA, then downloads. Where MNIST cannot be had, synthetic digits stand in
-    (Images.name tells), or with stand_in=False, and always for FashionMNIST, a ValueError says so.
+    Looks in the cache, then in DIFFUSION101_DATA, then downloads. Where MNIST cannot be had, synthetic digits stand in,
+    and for CIFAR-10 the same pictures as JPEG if they are in DIFFUSION101_DATA (Images.name tells); with
+    stand_in=False, and always for FashionMNIST, a ValueError says so. path of "folder": where it is, seen from
+    DIFFUSION101_DATA.
     """
     if name not in NAMES:
         raise ValueError(f"unknown data {name!r}; there are {', '.join(NAMES)}")
@@ -88,28 +107,37 @@ def load(name: str = "mnist", split: str = "train", size: int = 28, stand_in: bo
         raise ValueError(f"unknown split {split!r}; there are train and test")
     if folder().exists() and not folder().is_dir():
         raise ValueError(f"the data folder {str(folder())!r} is a file; set DIFFUSION101_DATA to a folder")
+    size = SHAPES[name][1] if size is None else size
+    if name == "folder":
+        if not path:
+            raise ValueError("the data set folder needs data.path: where the pictures are")
+        images, labels = gathered(folder() / Path(path).expanduser(), split, size)
+        return Images(name, images, labels, f"This notebook uses {len(images):,} pictures from a folder.")
     cached = folder() / "cache" / f"{name}-{split}.safetensors"
     if name == "synthetic" and size != 28:
         images, labels = synthetic.dataset(SYNTHETIC[split][0], size=size, seed=SYNTHETIC[split][1])
-    elif (found := _cached(cached)) is not None:
+    elif (found := _cached(cached, SHAPES[name])) is not None:
         images, labels = found
     else:
+        other = STAND_INS.get(name) if stand_in else None
+        if other in SOURCES and not SOURCES[other].there(folder(), split):
+            other = None
         try:
-            images, labels = _make(name, split)
-        except (OSError, RuntimeError, ValueError, AssertionError):  # torchvision: no network, or a file cut short
+            images, labels = _make(name, split, download=other not in SOURCES)  # what is at hand spares a download
+        except (OSError, RuntimeError, ValueError, AssertionError, KeyError):  # no network, or a file cut short
+            title = SOURCES[name].title
             if cached.exists():
-                raise ValueError(f"{cached} is damaged, and {SOURCES[name]} cannot be had to make it again") from None
-            if name != "mnist" or not stand_in:
-                raise ValueError(f"{SOURCES[name]} is neither in {folder()} nor can it be downloaded") from None
-            found = load("synthetic", split, size)
-            return replace(found, sentence=found.sentence[:-1] + " (MNIST could not be had).")
+                raise ValueError(f"{cached} is damaged, and {title} cannot be had to make it again") from None
+            if other is None:
+                raise ValueError(f"{title} is neither in {folder()} nor can it be downloaded") from None
+            found = load(other, split, size)
+            return replace(found, sentence=f"{found.sentence[:-1]} ({title} could not be had).")
         _keep(cached, images, labels)
-    kind = f"real {SOURCES[name]} pictures" if name in SOURCES else "digits drawn on the spot"
-    sentence = f"This notebook uses {len(images):,} {kind}."
-    return Images(name, _resize(images, size), labels, sentence)
+    what = SOURCES[name].what if name in SOURCES else "digits drawn on the spot"
+    return Images(name, _resize(images, size), labels, f"This notebook uses {len(images):,} {what}.")
 
 
-def _cached(path: Path) -> tuple[Tensor, Tensor] | None:
+def _cached(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor] | None:
     """The cache's pictures and labels; None if there is none, or if it is damaged and has to be made again."""
     try:
         found = load_file(path)
@@ -117,25 +145,16 @@ def _cached(path: Path) -> tuple[Tensor, Tensor] | None:
     except (OSError, SafetensorError, KeyError):
         return None
     types = (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
-    shapes = images.shape[1:] == (1, 28, 28) and labels.shape == images.shape[:1] and len(labels) > 0
+    shapes = images.shape[1:] == shape and labels.shape == images.shape[:1] and len(labels) > 0
     return (images, labels) if types and shapes and 0 <= labels.min() and labels.max() <= 9 else None
 
 
-def _make(name: str, split: str) -> tuple[Tensor, Tensor]:
-    if name == "synthetic":
-        count, seed = SYNTHETIC[split]
-        print(f"Drawing {count:,} digits, once; about {count / 4000:.0f} seconds.", file=sys.stderr)
-        return synthetic.dataset(count, seed=seed)
-    from torchvision import datasets  # slow to import, and not needed once there is a cache
-
-    waited = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)  # torchvision waits for ever
-    try:
-        with open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
-            found = getattr(datasets, SOURCES[name])(folder(), train=split == "train", download=True)
-    finally:
-        socket.setdefaulttimeout(waited)
-    return found.data[:, None], found.targets.long()
+def _make(name: str, split: str, download: bool) -> tuple[Tensor, Tensor]:
+    if name != "synthetic":
+        return SOURCES[name].make(folder(), split, download)
+    count, seed = SYNTHETIC[split]
+    print(f"Drawing {count:,} digits, once; about {count / 4000:.0f} seconds.", file=sys.stderr)
+    return synthetic.dataset(count, seed=seed)
 
 
 def _keep(path: Path, images: Tensor, labels: Tensor) -> None:

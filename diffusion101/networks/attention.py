@@ -1,4 +1,4 @@
-"""Cross-attention: pixels ask, tokens answer."""
+"""Attention: pixels ask, and tokens answer (cross-attention) or the pixels themselves (self-attention)."""
 
 import torch
 import torch.nn.functional as F
@@ -71,3 +71,18 @@ class TokenBlock(nn.Module):
         flat = flat + self.attend(asking + places(height, width, h.shape[1], asking), tokens, there)
         flat = flat + self.feed(self.norm2(flat))
         return flat.transpose(1, 2).unflatten(2, (height, width))
+
+
+class PixelBlock(nn.Module):
+    """h (B, C, H, W) -> (B, C, H, W): self-attention, added; every pixel asks all others (Ho et al. 2020, appendix B).
+
+    The arithmetic grows with the square of H * W, so it belongs to the lowest resolutions.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm, self.attend = norm(width), CrossAttention(width, width, heads)
+
+    def forward(self, h: Tensor) -> Tensor:
+        flat = self.norm(h).flatten(2).transpose(1, 2)  # (B, H * W, C)
+        return h + self.attend(flat, flat).transpose(1, 2).unflatten(2, h.shape[2:])

@@ -39,42 +39,73 @@ class ResBlock(nn.Module):
     """x (B, C, H, W) -> (B, width, H, W): x plus two normalised 3x3 convolutions of it.
 
     modulate, called as (h, embs), acts on h after the second norm: how a block hears the time and the label.
+    resize changes height and width inside the block, before the first convolution, and on the way around it.
     """
 
-    def __init__(self, channels: int, width: int, modulate: nn.Module | None = None, dropout: float = 0.0):
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        modulate: nn.Module | None = None,
+        dropout: float = 0.0,
+        resize: nn.Module | None = None,
+    ):
         super().__init__()
         self.norm1, self.conv1 = norm(channels), nn.Conv2d(channels, width, 3, padding=1)
         self.norm2, self.conv2 = norm(width), zeroed(nn.Conv2d(width, width, 3, padding=1))
         self.modulate, self.dropout = modulate, nn.Dropout(dropout)
         self.skip = nn.Conv2d(channels, width, 1) if channels != width else nn.Identity()
+        self.resize = resize or nn.Identity()
 
     def forward(self, x: Tensor, embs: Sequence[Tensor] = ()) -> Tensor:
-        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        h = self.norm2(self.conv1(self.resize(F.silu(self.norm1(x)))))
         if self.modulate is not None:
             h = self.modulate(h, embs)
-        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+        return self.skip(self.resize(x)) + self.conv2(self.dropout(F.silu(h)))
+
+
+class Shrink(ResBlock):
+    """A ResBlock that halves the picture: (B, C, H, W) -> (B, width, H/2, W/2), by the means of 2x2 pixels.
+
+    BigGAN's blocks (Brock et al. 2019, figure 15) as Dhariwal & Nichol 2021, section 3, use them in a UNet: so these
+    layers too have a way around them, and hear the time and the label.
+    """
+
+    def __init__(self, channels: int, width: int, modulate: nn.Module | None = None, dropout: float = 0.0):
+        super().__init__(channels, width, modulate, dropout, nn.AvgPool2d(2))
+
+
+class Grow(ResBlock):
+    """A ResBlock that doubles the picture: (B, C, H, W) -> (B, width, 2H, 2W), each pixel four times.
+
+    Both ways through it start at zero: a network with a new, smaller resolution gives the same answer as without.
+    """
+
+    def __init__(self, channels: int, width: int, modulate: nn.Module | None = None, dropout: float = 0.0):
+        super().__init__(channels, width, modulate, dropout, nn.Upsample(scale_factor=2))
+        self.skip = zeroed(nn.Conv2d(channels, width, 1))
 
 
 class Down(nn.Module):
-    """(B, C, H, W) -> (B, width, H/2, W/2)."""
+    """(B, C, H, W) -> (B, width, H/2, W/2): a convolution in every second place; it hears no embeddings."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, width, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embs: Sequence[Tensor] = ()) -> Tensor:
         return self.conv(x)
 
 
 class Up(nn.Module):
     """(B, C, H, W) -> (B, width, 2H, 2W): a convolution that starts at zero, then each pixel four times.
 
-    In this order the convolution costs a quarter; the blocks that follow smooth the steps.
+    In this order the convolution costs a quarter; the blocks that follow smooth the steps. It hears no embeddings.
     """
 
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.conv = zeroed(nn.Conv2d(channels, width, 3, padding=1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embs: Sequence[Tensor] = ()) -> Tensor:
         return F.interpolate(self.conv(x), scale_factor=2, mode="nearest")

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import TokenBlock
-from .blocks import Down, Modulation, ResBlock, Up, norm, zeroed
+from .attention import PixelBlock, TokenBlock
+from .blocks import Down, Grow, Modulation, ResBlock, Shrink, Up, norm, zeroed
 from .conditions import Heard, Labels, Tokens
 from .embeddings import TimeEmbedding
 from .text import Words
@@ -18,14 +18,16 @@ from .text import Words
 class Level:
     """One resolution of a UNet.
 
-    width   channels there
-    blocks  residual blocks on the way down, and as many on the way up
-    cross   whether every block is followed by cross-attention to the tokens of the condition
+    width      channels there
+    blocks     residual blocks on the way down, and as many on the way up
+    cross      whether every block is followed by cross-attention to the tokens of the condition
+    attention  whether every block is followed by self-attention of the pixels
     """
 
     width: int
     blocks: int = 1
     cross: bool = False
+    attention: bool = False
 
     __pydantic_config__ = {"extra": "forbid", "strict": True}
 
@@ -44,6 +46,8 @@ class UNetConfig:
     condition  what it can be told: Labels, Tokens, Words or None
     heads      of attention
     dropout    rate inside the residual blocks
+    biggan     whether pictures shrink and grow inside residual blocks, as in BigGAN, or in single convolutions
+    answers    how many pictures come out, one behind the other in the channels
     """
 
     levels: tuple[Level, ...] = (Level(16),)
@@ -52,6 +56,8 @@ class UNetConfig:
     condition: Labels | Tokens | Words | None = None
     heads: int = 4
     dropout: float = 0.0
+    biggan: bool = False
+    answers: int = 1
 
     __pydantic_config__ = {"extra": "forbid", "strict": True}
 
@@ -62,10 +68,12 @@ class UNetConfig:
             raise ValueError(f"time is {self.time}; it must be an even width up to 8192, or 0 for none")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it must lie from 0 to below 1")
-        crossing = [level for level in self.levels if level.cross]
-        if any(self.heads < 1 or level.width % self.heads for level in crossing):
-            raise ValueError(f"{self.heads} heads do not divide the widths of {crossing}")
-        if bool(crossing) != bool(self.condition and self.condition.asked):
+        if not 1 <= self.answers <= 4:
+            raise ValueError(f"answers is {self.answers}; it must lie from 1 to 4")
+        looking = [level for level in self.levels if level.cross or level.attention]
+        if any(self.heads < 1 or level.width % self.heads for level in looking):
+            raise ValueError(f"{self.heads} heads do not divide the widths of {looking}")
+        if any(level.cross for level in self.levels) != bool(self.condition and self.condition.asked):
             raise ValueError("tokens and cross-attention go together: some level needs cross, and Tokens or Words")
         if isinstance(self.condition, Labels) and not self.time:
             raise ValueError("labels are heard where the time is heard: give time a width too")
@@ -85,9 +93,17 @@ class Stage(nn.Module):
         heard = [config.time] * bool(config.time)
         heard += config.condition.vectors(config.time) if config.condition else ()
 
+        def hearing(width: int) -> Modulation | None:
+            return Modulation(heard, width) if heard else None
+
         def blocks(channels: int) -> nn.ModuleList:
-            modulate = [Modulation(heard, level.width) if heard else None for _ in range(level.blocks)]
+            modulate = [hearing(level.width) for _ in range(level.blocks)]
             return nn.ModuleList(ResBlock(channels, level.width, m, config.dropout) for m in modulate)
+
+        def looking() -> nn.ModuleList | None:
+            if not level.attention:
+                return None
+            return nn.ModuleList(PixelBlock(level.width, config.heads) for _ in range(level.blocks))
 
         def asking() -> nn.ModuleList | None:
             if not level.cross:
@@ -97,11 +113,16 @@ class Stage(nn.Module):
             )
 
         self.down, self.up = blocks(level.width), blocks(2 * level.width)
+        self.down_look, self.up_look = looking(), looking()
         self.down_ask, self.up_ask = asking(), asking()
         self.inner = None
         if deeper:
             smaller = deeper[0].width
-            self.shrink, self.grow = Down(level.width, smaller), Up(smaller, level.width)
+            if config.biggan:
+                self.shrink = Shrink(level.width, smaller, hearing(smaller), config.dropout)
+                self.grow = Grow(smaller, level.width, hearing(level.width), config.dropout)
+            else:
+                self.shrink, self.grow = Down(level.width, smaller), Up(smaller, level.width)
             self.inner = Stage(config, depth + 1)
 
     def forward(
@@ -110,18 +131,20 @@ class Stage(nn.Module):
         skips = []
         for i, block in enumerate(self.down):
             h = block(h, embs)
+            h = self.down_look[i](h) if self.down_look else h
             h = self.down_ask[i](h, tokens, there) if self.down_ask else h
             skips.append(h)
         if self.inner is not None:
-            h = h + self.grow(self.inner(self.shrink(h), embs, tokens, there))  # grow starts at zero
+            h = h + self.grow(self.inner(self.shrink(h, embs), embs, tokens, there), embs)  # grow starts at zero
         for i, block in enumerate(self.up):
             h = block(torch.cat([h, skips.pop()], dim=1), embs)
+            h = self.up_look[i](h) if self.up_look else h
             h = self.up_ask[i](h, tokens, there) if self.up_ask else h
         return h
 
 
 class UNet(nn.Module):
-    """x (B, channels, H, W), t (B,) int64, cond: labels (B,) or tokens (B, L) int64 -> (B, channels, H, W).
+    """x (B, channels, H, W), t (B,) int64, cond: labels (B,) or tokens (B, L) int64 -> (B, answers * channels, H, W).
 
     H and W must be divisible by config.multiple. Without cond the condition is empty.
     """
@@ -134,7 +157,7 @@ class UNet(nn.Module):
         self.condition = config.condition.build(config.time) if config.condition else None
         self.body = Stage(config)
         self.norm_out = norm(first)
-        self.conv_out = zeroed(nn.Conv2d(first, config.channels, 3, padding=1))
+        self.conv_out = zeroed(nn.Conv2d(first, config.answers * config.channels, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:

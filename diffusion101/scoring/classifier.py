@@ -1,29 +1,36 @@
-"""The judge: a small convolutional classifier whose features measure everybody else's pictures."""
+"""The judges: small convolutional classifiers whose features measure everybody else's pictures."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.blocks import ResBlock
+
 
 class Classifier(nn.Module):
-    """Digits x (B, 1, H, W) in [-1, 1] -> logits (B, classes); features are (B, 64).
+    """Pictures x (B, C, H, W) in [-1, 1] -> logits (B, classes); features are (B, 64). layout: a name in LAYOUTS.
 
     It has a Denoiser's `loss` and `null`, so the same training loop trains it; augmentation is part of the loss.
     """
 
-    def __init__(self, classes: int = 10, width: int = 32):
+    def __init__(self, classes: int = 10, width: int = 32, layout: str = "digits"):
         super().__init__()
-        self.null = classes
-        self.options = {"classes": classes, "width": width}
-        widths = [(1, width), (width, width), (width, 2 * width), (2 * width, 2 * width), (2 * width, 2 * width)]
-        layers = []
-        for i, (a, b) in enumerate(widths):
+        plan = LAYOUTS[layout]
+        self.null, self.vary = classes, plan.vary
+        self.options = {"classes": classes, "width": width, "layout": layout}
+        layers, a = [], plan.channels
+        for stage in plan.stages:
+            b = stage.widths * width
             layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.GroupNorm(b // 16, b), nn.SiLU()]
-            if i in (1, 3):
-                layers += [nn.MaxPool2d(2)]
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(7), nn.Flatten())
+            layers += [nn.MaxPool2d(2)] if stage.halved else []
+            layers += [ResBlock(b, b)] if stage.residual else []
+            a = b
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(plan.side), nn.Flatten())
         self.dropout = nn.Dropout(0.3)
-        self.features = nn.Sequential(nn.Linear(2 * width * 49, 64), nn.SiLU())
+        self.features = nn.Sequential(nn.Linear(a * plan.side**2, 64), nn.SiLU())
         self.head = nn.Linear(64, classes)
         self.to(memory_format=torch.channels_last)
 
@@ -36,11 +43,11 @@ class Classifier(nn.Module):
     def loss(
         self, x: Tensor, labels: Tensor, generator: torch.Generator | None = None, part: slice = slice(None)
     ) -> Tensor:
-        """Cross-entropy with smoothed labels on pictures slightly turned, scaled, sheared and shifted.
+        """Cross-entropy with smoothed labels on pictures that are slightly changed, as the layout says.
 
-        part: the pictures that count here; the others are turned all the same.
+        part: the pictures that count here; the others are changed all the same.
         """
-        logits, _ = self(jitter(x, generator)[part])
+        logits, _ = self(self.vary(x, generator)[part])
         return F.cross_entropy(logits.float(), labels[part], label_smoothing=0.05)
 
 
@@ -50,3 +57,41 @@ def jitter(x: Tensor, generator: torch.Generator | None = None, amount: float = 
     theta = torch.eye(2, 3, device=x.device) + amount * noise
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x + 1, grid, align_corners=False) - 1  # outside is black: -1
+
+
+def shift(x: Tensor, generator: torch.Generator | None = None, most: int = 4) -> Tensor:
+    """x (B, C, H, W), each picture moved by up to `most` pixels up or down and left or right.
+
+    What comes in at the edge is the picture mirrored there (He et al. 2016, section 4.2, pad with zeros instead).
+    """
+    n, _, height, width = x.shape
+    padded = F.pad(x, (most,) * 4, mode="reflect")
+    down, right = torch.randint(0, 2 * most + 1, (2, n, 1), generator=generator, device=x.device)
+    rows = (down + torch.arange(height, device=x.device))[:, None, :, None]
+    columns = (right + torch.arange(width, device=x.device))[:, None, None, :]
+    pictures, channels = torch.arange(n, device=x.device), torch.arange(x.shape[1], device=x.device)
+    return padded[pictures[:, None, None, None], channels[None, :, None, None], rows, columns]
+
+
+class Stage(NamedTuple):
+    """A 3x3 convolution of so many widths; then perhaps half the size; then perhaps a residual block."""
+
+    widths: int
+    halved: bool = False
+    residual: bool = False
+
+
+class Layout(NamedTuple):
+    """channels of a picture; the stages; the side of what the features see; how pictures vary while it learns."""
+
+    channels: int
+    stages: tuple[Stage, ...]
+    side: int
+    vary: Callable[..., Tensor]
+
+
+LAYOUTS = {
+    "digits": Layout(1, (Stage(1), Stage(1, True), Stage(2), Stage(2, True), Stage(2)), 7, jitter),
+    # a ResNet of nine layers: its arithmetic is spread evenly over the resolutions, its parameters are at the bottom
+    "colour": Layout(3, (Stage(1), Stage(2, True, True), Stage(4, True), Stage(8, True, True)), 1, shift),
+}

@@ -1,4 +1,4 @@
-"""The judge, and what real pictures score before it: a Reference is what any pictures are measured against."""
+"""The judges, and what real pictures score before them: a Reference is what any pictures are measured against."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,41 @@ from .classifier import Classifier
 from .metrics import frechet, precision_recall
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Who judges a data set: the name of its weight file, the recipe that trains it, and its layout."""
+
+    weights: str
+    recipe: str
+    layout: str
+
+
+DIGITS = Judge("classifier", "mnist-classifier", "digits")
+COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour")
+JUDGES = {"mnist": DIGITS, "fashion": DIGITS, "synthetic": DIGITS, "cifar10": COLOUR, "cifar10-jpeg": COLOUR}
+
+
+def judge_of(data: str) -> Judge:
+    """Who judges the data set of this name; ValueError if nobody does."""
+    if data not in JUDGES:
+        raise ValueError(f"nobody judges pictures of data {data!r}, only {', '.join(JUDGES)}; set score.samples to 0")
+    return JUDGES[data]
+
+
+def load_judge(data: str, device: str | torch.device = "cpu") -> Classifier:
+    """The judge of a data set, in eval mode; ValueError tells how to train one that is not there yet."""
+    chosen = judge_of(data)
+    if chosen.weights not in checkpoint.names():
+        raise ValueError(
+            f"the judge of {data} pictures is not trained yet: run python -m diffusion101 train --recipe "
+            f"{chosen.recipe} --out runs/judge, then copy runs/judge/model.safetensors to "
+            f"{checkpoint.FOLDER / chosen.weights}.safetensors"
+        )
+    return load_classifier(chosen.weights, device)
+
+
 def load_classifier(name: str = "classifier", device: str | torch.device = "cpu") -> Classifier:
-    """The committed judge (or one of yours, by path), in eval mode."""
+    """The committed judge of this name (or one of yours, by path), in eval mode."""
     about, state = checkpoint.read(name, "classifier")
     try:
         with torch.device("meta"):  # so that a huge network costs nothing
@@ -27,7 +60,7 @@ def load_classifier(name: str = "classifier", device: str | torch.device = "cpu"
 
 @torch.no_grad()
 def judge(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities (N, classes) and features (N, 64) of pictures x (N, 1, H, W) in [-1, 1]."""
+    """Probabilities (N, classes) and features (N, 64) of pictures x (N, C, H, W) in [-1, 1]."""
     answers = [classifier(part) for part in x.split(500)]
     return torch.cat([a.softmax(1) for a, _ in answers]), torch.cat([f for _, f in answers])
 
@@ -45,7 +78,7 @@ class Reference:
         return len(self.features)
 
     def look(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities and features of pictures (N, 1, H, W)."""
+        """Probabilities and features of pictures (N, C, H, W)."""
         return judge(self.classifier, pictures.to(self.features.device))
 
     def right(self, pictures: Tensor, asked: Tensor) -> Tensor:
@@ -62,9 +95,12 @@ class Reference:
 def reference(
     test: Images, samples: int, seed: int = 0, repeats: int = 5, classifier: Classifier | None = None
 ) -> Reference:
-    """The reference of a test set of digits, for `samples` pictures; the floor is the mean of `repeats` splits."""
+    """The reference of a test set, for `samples` pictures; the floor is the mean of `repeats` splits.
+
+    classifier: None for the judge of its data set.
+    """
     check_count(samples, test)
-    classifier = classifier or load_classifier(device=test.images.device)
+    classifier = classifier or load_judge(test.name, test.images.device)
     probabilities, features = judge(classifier, test.pictures())
     generator = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(len(test), generator=generator) for _ in range(repeats)]

@@ -13,12 +13,12 @@ from ..core.denoiser import Denoiser
 from ..data.images import Images
 from ..data.numbers import Numbers, seen, unseen
 from ..drawing import Request, pictures
-from .judge import Reference, reference
+from .judge import DIGITS, JUDGES, Reference, reference
 from .metrics import frechet, frechet_ratio, nearest, precision_recall
 
 
 def score(drawn: Tensor, asked: Tensor | None, real: Reference) -> dict:
-    """Scores of any pictures (N, 1, H, W) in [-1, 1], ours or a peer's, and under "floor" what as many real ones score.
+    """Scores of any pictures (N, C, H, W) in [-1, 1], ours or a peer's, and under "floor" what as many real ones score.
 
     frechet: lower is better; n matters, so drawn and real should be as many. recognised: share of which the judge is
     more than 90 % sure. precision, recall: Kynkäänniemi et al. 2019. accuracy: share judged to be what was asked for.
@@ -108,11 +108,12 @@ def hardware(device: torch.device) -> str:
 
 
 def scoreboard(names: list[str] | None = None) -> str:
-    """One row per pretrained model, from the scores in its weight file."""
+    """One row per pretrained model of digits, from the scores in its weight file: other judges have other scales."""
     rows = ["model         params  MMACs  pictures seen  Fréchet (real)  recognised (real)  precision  recall"]
-    for name in names or [n for n in checkpoint.names() if n not in ("classifier",) and not n.startswith("07")]:
+    judges = {judge.weights for judge in JUDGES.values()}
+    for name in names or [n for n in checkpoint.names() if n not in judges and not n.startswith("07")]:
         about, _ = checkpoint.read(name, "denoiser")
-        if "frechet" not in about["scores"]:  # pictures that no judge of single digits reads
+        if "frechet" not in about["scores"] or JUDGES.get(about["data"]) is not DIGITS:  # no pictures of single digits
             continue
         s, f = about["scores"], about["scores"]["floor"]
         rows.append(

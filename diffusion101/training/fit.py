@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from .. import checkpoint
-from ..data.images import Images
+from ..data.images import SHAPES, Images
 from ..figures import files
 from ..figures.tiling import tile
 from ..scoring.score import hardware
@@ -122,7 +122,7 @@ def _train(folder: Folder, job: DenoiserTask, run: Run, shown: Stream, progress:
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     recipe, waiting = job.recipe, []
-    epoch = max(60_000 // recipe.train.batch, 100)
+    epoch = max(recipe.preview.every // recipe.train.batch, 100)
     before, began = folder.seconds, time.time()
     saved, writer = began, SummaryWriter(folder.path, purge_step=run.step + 1)
     try:
@@ -159,15 +159,18 @@ def _log(waiting: list[TrainStep], log, writer) -> None:
 def _preview(folder: Folder, job: DenoiserTask, run: Run, writer) -> None:
     x = job.preview(run.ema.module.eval())
     if x is not None:
-        checkpoint.whole(folder.path / "samples" / f"step-{run.step:06}.png", lambda f: files.grid(x).save(f, "png"))
-        writer.add_image("samples", (tile(x.cpu()) + 1) / 2, run.step)
+        columns = max(n for n in range(1, 11) if len(x) % n == 0)
+        path = folder.path / "samples" / f"step-{run.step:06}.png"
+        checkpoint.whole(path, lambda f: files.grid(x, columns).save(f, "png"))
+        writer.add_image("samples", (tile(x.cpu(), columns) + 1) / 2, run.step)
 
 
 def seconds_per_step(recipe: Recipe, device: str | torch.device = "cpu", images: Images | None = None) -> float:
     """Measured on a throw-away model: two steps to warm up, two to time. images: None for black pictures."""
     short, model = replace(recipe, total=4 * recipe.train.batch), task(recipe).build().to(device)
     if images is None:
-        black = torch.zeros(max(recipe.train.batch, 10), 1, recipe.data.size, recipe.data.size, dtype=torch.uint8)
+        shape = SHAPES[recipe.data.name][0], recipe.data.size, recipe.data.size
+        black = torch.zeros(max(recipe.train.batch, 10), *shape, dtype=torch.uint8)
         images = Images("", black, torch.arange(len(black)) % 10, "").to(device)
     times = []
     for step in train(model, task(recipe).stream(images), short):

@@ -61,12 +61,15 @@ class Run:
         self.optimizers = OPTIMIZERS[how.optimizer](model, how.lr, how.weight_decay)
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["initial_lr"] = group["lr"]
+        half = precision(device) == torch.float16 and how.amp  # gradients below its range would be lost
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
         # parameters only: buffers are counters and tables, an average of which means nothing
         self.ema = AveragedModel(model, multi_avg_fn=_ema(how.ema), use_buffers=False)
 
     def state_dict(self) -> dict[str, Any]:
         parts = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
         parts |= {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
+        parts |= {"scaler": self.scaler.state_dict()}
         generators = {"generator": self.generator.get_state(), "global_rng": torch.get_rng_state()}
         return parts | generators | {"step": self.step, "device": self.generator.device.type}
 
@@ -75,6 +78,7 @@ class Run:
         self.ema.load_state_dict(state["ema"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(kept)
+        self.scaler.load_state_dict(state.get("scaler", {}))  # not in states kept before there was float16
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["global_rng"])
         self.step = state["step"]
@@ -87,7 +91,8 @@ def train(denoiser: nn.Module, data: Stream, recipe: Recipe, run: Run | None = N
     """
     run, how = run or Run(denoiser, recipe), recipe.train
     device = run.generator.device
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=how.amp and has_bf16(device))
+    dtype = precision(device) if how.amp else None
+    autocast = torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
     condition = getattr(denoiser, "condition", None)
     look = 1 if device.type == "cpu" else 100  # how often the loss is looked at
     if device.type == "cpu":
@@ -104,11 +109,14 @@ def train(denoiser: nn.Module, data: Stream, recipe: Recipe, run: Run | None = N
             cond = condition.drop(condition.fit(cond), how.drop, run.generator)
         with autocast:
             loss = run.ranks.loss(run, x0, cond)
-        loss.backward()
+        run.scaler.scale(loss).backward()
         loss = run.ranks.mean(loss, denoiser)
+        for optimizer in run.optimizers:
+            run.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(denoiser.parameters(), how.clip)
         for optimizer in run.optimizers:
-            optimizer.step()
+            run.scaler.step(optimizer)  # not at all where a scaled gradient is infinite
+        run.scaler.update()
         run.ema.update_parameters(denoiser)
         run.step += 1
         if (run.step % look == 0 or run.step == recipe.steps) and not math.isfinite(loss.item()):
@@ -163,6 +171,13 @@ def keep_memory() -> bool:
         return False
     mmap_threshold, trim_threshold = -3, -1
     return bool(tune(mmap_threshold, 2**30) and tune(trim_threshold, 2**31 - 1))
+
+
+def precision(device: torch.device) -> torch.dtype | None:
+    """What mixed precision computes in here: bfloat16, on CUDA without it float16; None where neither is faster."""
+    if has_bf16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else None
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -15,7 +15,7 @@ from ..core.denoiser import LOSSES
 from ..core.process import PREDICTIONS, WEIGHTS
 from ..core.samplers import SAMPLERS
 from ..data.handwriting import HANDWRITINGS
-from ..data.images import NAMES
+from ..data.images import NAMES, SHAPES
 from ..data.numbers import HIDDEN
 from ..milestones import MILESTONES
 from ..networks import UNetConfig
@@ -81,7 +81,8 @@ class Data(Part):
     """What is shown. hidden: None for single digits, else two-digit numbers, so many of the 100 never shown.
 
     handwriting: `shots` of the digits rewritten by it, and nothing else. scenes: None, or pictures in colour with
-    captions, of one digit or of up to two; size is then theirs.
+    captions, of one digit or of up to two; size is then theirs. flip: half of the pictures are mirrored. path: of the
+    data set "folder", in DIFFUSION101_DATA or anywhere.
     """
 
     name: Literal[NAMES] = "mnist"
@@ -90,6 +91,17 @@ class Data(Part):
     handwriting: Literal[(None, *HANDWRITINGS)] = None
     shots: Annotated[int, Field(ge=10, le=60_000)] = 300
     scenes: Literal[None, 1, 2] = None
+    flip: bool = False
+    path: str | None = None
+
+    def __post_init__(self):
+        if (self.name == "folder") != bool(self.path):
+            raise ValueError(f"name folder and path go together: the name is {self.name}, the path {self.path!r}")
+        made = [key for key in ("hidden", "handwriting", "scenes") if getattr(self, key) is not None]
+        if made and SHAPES[self.name][0] != 1:
+            raise ValueError(f"{' and '.join(made)} are made of grey digits, and {self.name} has none")
+        if made and self.flip:
+            raise ValueError(f"flip would mirror the digits of {' and '.join(made)}")
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,16 @@ class Train(Part):
     clip: Annotated[float, Field(gt=0)] = 1.0  # largest gradient norm
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     drop: Share = 0.1  # how often a picture's condition is emptied
-    amp: bool = True  # bf16 autocast on hardware that has it
+    amp: bool = True  # autocast: bf16 on hardware that has it, else float16 on CUDA
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+@dataclass(frozen=True)
+class Preview(Part):
+    """Pictures that are drawn while it trains, always from the same noise; every: so many shown ones lie between."""
+
+    pictures: Annotated[int, Field(ge=1, le=1000)] = 40
+    every: Positive = 60_000
 
 
 @dataclass(frozen=True)
@@ -145,6 +165,7 @@ class Recipe(Part):
     process: Process = field(default_factory=Process)
     data: Data = Data()
     train: Train = Train()
+    preview: Preview = Preview()
     score: Score = Score()
     total: Positive = 256
 
@@ -173,9 +194,9 @@ class Recipe(Part):
         return max(1, round(self.total / self.train.batch))
 
     def trains_as(self, other: "Recipe") -> list[str]:
-        """Where two recipes train differently, as "train.lr was 0.1, now it is 0.2"; names and scores may differ."""
+        """Where two recipes train differently, as "train.lr was 0.1, now it is 0.2"; other things may differ."""
         mine, theirs = flat(asdict(self)), flat(asdict(other))
-        ignored = ("name", "score.", "train.images.")
+        ignored = ("name", "preview.", "score.", "train.images.")
         keys = [key for key in mine | theirs if not key.startswith(ignored)]
         different = [key for key in keys if mine.get(key) != theirs.get(key)]
         return [f"{key} was {theirs.get(key)!r}, now it is {mine.get(key)!r}" for key in different]

@@ -15,14 +15,14 @@ from .. import checkpoint, lora
 from ..core import schedules
 from ..core.denoiser import Denoiser
 from ..data import handwriting
-from ..data.images import Images, load
+from ..data.images import Flipped, Images, load
 from ..data.numbers import Numbers
 from ..data.scenes import Scenes
 from ..drawing import Request, pictures, seconds
 from ..networks import UNet, Words
 from ..scoring import scenes
 from ..scoring.classifier import Classifier
-from ..scoring.judge import check_count, judge, load_classifier
+from ..scoring.judge import check_count, judge, judge_of, load_judge
 from ..scoring.score import cost, score_model
 from .loop import Stream
 from .recipe import Recipe
@@ -49,14 +49,16 @@ class DenoiserTask:
     def images(self, split: str, name: str | None = None) -> Images:
         """The pictures of a split; of the data set of this name, or of the recipe's, for which others may stand in."""
         data = self.recipe.data
-        found = load(name or data.name, split, data.size, stand_in=name is None)
+        found = load(name or data.name, split, data.size, stand_in=name is None, path=data.path)
         if data.handwriting:
             found = handwriting.write(found, data.handwriting, data.shots if split == "train" else len(found) * 9 // 10)
         return found
 
     def stream(self, images: Images) -> Stream:
-        hidden = self.recipe.data.hidden
-        return images if hidden is None else Numbers(images, hidden)
+        data = self.recipe.data
+        if data.hidden is not None:
+            return Numbers(images, data.hidden)
+        return Flipped(images) if data.flip else images
 
     def check(self, model: nn.Module, images: Images, test: Images) -> None:
         """ValueError unless the model can be trained on these images, and scored beside this test set."""
@@ -71,14 +73,16 @@ class DenoiserTask:
         else:
             model.network.check(x0)
         if self.recipe.score.samples:
+            load_judge(test.name)
             check_count(self.recipe.score.samples, test)
 
     def preview(self, model: nn.Module) -> Tensor | None:
-        """40 pictures, always from the same noise, each condition equally often; None where there is nothing to see."""
-        cond = model.condition.spread(40) if model.condition else None
+        """Pictures, always from the same noise, each condition equally often; None where there is nothing to see."""
+        count = self.recipe.preview.pictures
+        cond = model.condition.spread(count) if model.condition else None
         steps = min(25, model.schedule.T)
         size = (self.recipe.data.size,) * 2
-        return pictures(model, Request(cond, 40, guidance=2.0, sampler="ddim", steps=steps, size=size))
+        return pictures(model, Request(cond, count, guidance=2.0, sampler="ddim", steps=steps, size=size))
 
     def export(self, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors of the weight file, and what its metadata must say to build the model again."""
@@ -107,7 +111,7 @@ class DenoiserTask:
         cond = model.condition.spread(how.samples) if model.condition else None
         steps = how.steps + how.against
         single = Request(cond, how.samples, how.guidance, how.sampler, steps, size=(height, width))
-        total = seconds(model, single) + seconds_to_judge(load_classifier(device=next(model.parameters()).device), test)
+        total = seconds(model, single) + seconds_to_judge(load_judge(test.name, next(model.parameters()).device), test)
         if hidden is None:
             return total
         kinds = 2 if hidden else 1  # seen numbers, and unseen ones
@@ -167,13 +171,13 @@ class AdapterTask(DenoiserTask):
 
 
 class ClassifierTask(DenoiserTask):
-    """The judge."""
+    """The judge of a data set."""
 
     kind = "classifier"
 
     def build(self) -> nn.Module:
         torch.manual_seed(self.recipe.train.seed)
-        return Classifier()
+        return Classifier(layout=judge_of(self.recipe.data.name).layout)
 
     def check(self, model: nn.Module, images: Images, test: Images) -> None:
         if self.recipe.data.hidden is not None:
