@@ -202,13 +202,13 @@ def turns(angles: dict[str, Tensor], every: int = 50) -> Picture:
     return Picture(fig)
 
 
-def clocks(faces: dict[str, Tensor], t: int, every: int = 50) -> Picture:
+def clocks(faces: dict[str, Tensor], t: int, every: int = 40) -> Picture:
     """Clock faces, a panel each: name -> a hand's angle at t = 0..T. Dots every so many t; the hand stands at t."""
     fig, [axes] = figure(1, len(faces), width=2.1 * len(faces) + 0.9, height=2.5)
     for ax, (name, angle) in zip(axes, faces.items()):
         x, y = angle.cos(), angle.sin()  # (T+1,) each
         shown = ax.scatter(x[::every], y[::every], c=torch.arange(len(angle))[::every], cmap="viridis", s=30)
-        ax.plot([0, x[t]], [0, y[t]], color=PREDICTION, linewidth=2.2)
+        ax.plot([0, x[t].item()], [0, y[t].item()], color=PREDICTION, linewidth=2.2)
         ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), xticks=[], yticks=[], aspect="equal", xlabel=f"at t = {t}")
         ax.set_title(name, fontsize=10)
     fig.colorbar(shown, ax=axes, label="t", shrink=0.9)
