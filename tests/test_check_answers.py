@@ -9,6 +9,7 @@ from math import prod
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from diffusion101 import check, lora, process, schedules
@@ -16,6 +17,7 @@ from diffusion101.core.guidance import guide
 from diffusion101.core.process import Denoised
 from diffusion101.networks import Labels, Level, UNet, UNetConfig, Words
 from diffusion101.networks.attention import CrossAttention
+from diffusion101.networks.blocks import Modulation
 from diffusion101.networks.embeddings import sinusoidal
 
 RIGHT, WRONG = {}, {}
@@ -138,8 +140,8 @@ def by_complex(e, k):
     return torch.cat([z.real, z.imag], 1)
 
 
-RIGHT["shift"] = [turned(), by_complex, lambda e, k: e.copy_(by_complex(e, k)), lambda e, k: turned()(e, k).numpy()]
-WRONG["shift"] = {
+RIGHT["later"] = [turned(), by_complex, lambda e, k: e.copy_(by_complex(e, k)), lambda e, k: turned()(e, k).numpy()]
+WRONG["later"] = {
     "the wrong way": turned(-1),
     "in degrees": turned(math.pi / 180),
     "1/e": turned(base=math.e),
@@ -157,6 +159,85 @@ WRONG["shift"] = {
     "the wrong way: that is the embedding of t - k. And: The two halves": turned(-1, order="swapped"),
     "Adding k": lambda e, k: e + k,
     "Angles add up": lambda e, k: e + sinusoidal(torch.tensor([k]), e.shape[1]),
+}
+
+
+def hands(t, width, base=10000.0, power=lambda i, h: -i / h, unit=1):
+    return [
+        [unit * at * base ** power(i, width // 2) for i in range(width // 2)] for at in t.tolist()
+    ]  # angles, in plain Python
+
+
+def faced(*functions, columns=False, **how):
+    def answer(t, width):
+        rows = hands(t, width, **how)
+        if columns:
+            return [[f(a) for a in row for f in functions] for row in rows]
+        return [[f(a) for f in functions for a in row] for row in rows]
+
+    return answer
+
+
+RIGHT["embed"] = [faced(math.cos, math.sin), sinusoidal, lambda t, width: sinusoidal(t, width).numpy()]
+WRONG["embed"] = {
+    "left the frequencies out": faced(math.cos, math.sin, power=lambda i, h: 0),
+    "1/10000 at once": faced(math.cos, math.sin, power=lambda i, h: -i // h),
+    "frequencies grow": faced(math.cos, math.sin, power=lambda i, h: i / h),
+    "half the width": faced(math.cos, math.sin, power=lambda i, h: -i / (2 * h)),
+    "not by h - 1": faced(math.cos, math.sin, power=lambda i, h: -i / (h - 1)),
+    "10000 times slower": faced(math.cos, math.sin, power=lambda i, h: -i),
+    "a width of 128": faced(math.cos, math.sin, power=lambda i, h: -i / 64),
+    "1 to 1/e": faced(math.cos, math.sin, base=math.e),
+    "in degrees": faced(math.cos, math.sin, unit=math.pi / 180),
+    "without 2 pi": faced(math.cos, math.sin, unit=2 * math.pi),
+    "not divided by 1000": faced(math.cos, math.sin, unit=1 / 1000),
+    "turn backwards": faced(math.cos, math.sin, unit=-1),
+    "halves are swapped": faced(math.sin, math.cos),
+    "their order is not": faced(math.cos, math.sin, columns=True),
+    "in turn": faced(math.sin, math.cos, columns=True),
+    "Both halves are cosines": faced(math.cos, math.cos),
+    "Both halves are sines": faced(math.sin, math.sin),
+    "not of shape": lambda t, width: t[:, None] / 1000,
+}
+
+
+def filmed(
+    act=F.silu, of=lambda h, scale, shift: h * (1 + scale) + shift, split=lambda both: both.chunk(2, -1), bias=1
+):
+    def answer(h, emb, W, b):
+        scale, shift = split(F.linear(act(emb), W, bias * b))
+        each = [
+            [of(h[i, c], scale[i, c], shift[i, c]) for c in range(h.shape[1])] for i in range(len(h))
+        ]  # picture by picture
+        return torch.stack([torch.stack(row) for row in each])
+
+    return answer
+
+
+def by_package(h, emb, W, b):
+    layer = Modulation([emb.shape[1]], h.shape[1])
+    layer.hear[0].weight.data, layer.hear[0].bias.data = W, b
+    return layer(h, [emb])
+
+
+RIGHT["modulate"] = [filmed(), by_package, lambda h, emb, W, b: h.copy_(by_package(h, emb, W, b))]
+WRONG["modulate"] = {
+    "forgot the 1": filmed(of=lambda h, scale, shift: h * scale + shift),
+    "forgot the SiLU": filmed(act=lambda a: a),
+    "a ReLU": filmed(act=F.relu),
+    "a sigmoid": filmed(act=torch.sigmoid),
+    "not after it": filmed(act=lambda a: a, split=lambda both: F.silu(both).chunk(2, -1)),
+    "forgot the bias": filmed(bias=0),
+    "exchanged": filmed(split=lambda both: both.chunk(2, -1)[::-1]),
+    "every second number": filmed(split=lambda both: (both[:, 0::2], both[:, 1::2])),
+    "forgot the shift": filmed(of=lambda h, scale, shift: h * (1 + scale)),
+    "forgot the scale": filmed(of=lambda h, scale, shift: h + shift),
+    "it is added": filmed(of=lambda h, scale, shift: h * (1 + scale) - shift),
+    "The scale has the wrong sign": filmed(of=lambda h, scale, shift: h * (1 - scale) + shift),
+    "First stretch": filmed(of=lambda h, scale, shift: (h + shift) * (1 + scale)),
+    "forgot the 1: h is stretched by 1 + scale, so that a scale of 0 changes nothing. And: You forgot the SiLU": filmed(
+        act=lambda a: a, of=lambda h, scale, shift: h * scale + shift
+    ),
 }
 
 

@@ -1,15 +1,109 @@
-"""Lesson 02: turning an embedding, reading the noise off a picture, counting what knowing the time costs."""
+"""Lesson 02: the embedding, scale and shift, turning an embedding, noise read off a picture, the price of knowing t."""
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import process, schedules
 from ..networks.embeddings import sinusoidal
 from .exercise import exercise, normal
 
-__all__ = ["new_parameters", "noise_level", "shift"]
+__all__ = ["embed", "later", "modulate", "new_parameters", "noise_level"]
+
+
+POWERS = {  # of the base, for hand i of h
+    "": lambda i, h: -i / h,
+    "grows": lambda i, h: i / h,
+    "width": lambda i, h: -i / (2 * h),
+    "h - 1": lambda i, h: -i / (h - 1),
+    "//": lambda i, h: -(i // h),
+    "-//": lambda i, h: -i // h,
+    "i": lambda i, h: -i,
+    "64": lambda i, h: -i / 64,
+}
+
+
+@exercise(
+    cases=lambda: [(torch.tensor([0, 1, 3]), width) for width in (8, 16)],
+    done="Correct: a hand for each omega, its cosine and its sine.",
+    within=0.01,  # large angles in float32 are not exact
+    mistakes={
+        "Your hands stand at t, not at omega t: you left the frequencies out.": dict(power="//"),
+        "Your frequencies are 1 and then 1/10000 at once: // is whole-number division, you want /.": dict(power="-//"),
+        "Your frequencies grow: omega is 10000 to a negative power.": dict(power="grows"),
+        "Your frequencies fall only half as far as they should: i is divided by half the width, h.": dict(
+            power="width"
+        ),
+        "Your frequencies reach 1/10000 at the last hand: i is divided by h, not by h - 1.": dict(power="h - 1"),
+        "Each hand of yours is 10000 times slower than the one before: i is to be divided by h.": dict(power="i"),
+        "Your frequencies are those of a width of 128: take h from the width you are given.": dict(power="64"),
+        "Your frequencies fall from 1 to 1/e, not to 1/10000: the base is 10000.": dict(base=math.e),
+        "Your angles are in degrees: torch.cos and torch.sin take radians.": dict(unit=math.pi / 180),
+        "A full turn is in your angles: hand i stands at omega t, without 2 pi.": dict(unit=2 * math.pi),
+        "t is not divided by 1000 here: hand 0 is to move by one radian in a step.": dict(unit=1 / 1000),
+        "Your hands turn backwards: the angle is omega t, with plus.": dict(unit=-1),
+        "The two halves are swapped: cosines first, then sines.": dict(order="sin"),
+        "The values are right, their order is not: all cosines come first, then all sines.": dict(order="||"),
+        "The order is that of Vaswani et al., sine and cosine in turn: here all cosines come first.": dict(
+            order="sin||"
+        ),
+        "Both halves are cosines: the second one is to be sines.": dict(order="cos cos"),
+        "Both halves are sines: the first one is to be cosines.": dict(order="sin sin"),
+    },
+)
+def embed(t: Tensor, width: int, power="", base=10000.0, unit=1.0, order="") -> Tensor:
+    """embed(t, width): whole times t (B,) to their embedding (B, width), all cosines and then all sines."""
+    h = width // 2
+    angle = unit * t[:, None] * base ** POWERS[power](torch.arange(h, dtype=torch.float64), h)  # (B, h)
+    halves = [angle.cos(), angle.sin()]
+    halves = halves[::-1] if order in ("sin", "sin||") else halves
+    halves = {"cos cos": halves[:1] * 2, "sin sin": halves[1:] * 2}.get(order, halves)
+    return torch.stack(halves, 2).flatten(1) if order.endswith("||") else torch.cat(halves, 1)
+
+
+@exercise(
+    cases=lambda: [tuple(normal(*shape, seed=i) for i, shape in enumerate(((3, 4, 5, 6), (3, 7), (8, 7), (8,))))],
+    done="Correct: two numbers for each channel, the same at every pixel.",
+    mistakes={
+        "You forgot the 1: h is stretched by 1 + scale, so that a scale of 0 changes nothing.": dict(born=0),
+        "You forgot the SiLU of emb.": dict(act=lambda a: a),
+        "You took a ReLU of emb: the formula has a SiLU.": dict(act=F.relu),
+        "You took a sigmoid of emb: SiLU is a times its sigmoid.": dict(act=torch.sigmoid),
+        "The SiLU belongs to emb, before the linear layer and not after it.": dict(act=lambda a: a, after=F.silu),
+        "You forgot the bias b.": dict(bias=0),
+        "Scale and shift are exchanged: the first C numbers are the scales.": dict(order="swapped"),
+        "You took every second number: the first C are the scales, the last C the shifts.": dict(order="every second"),
+        "You forgot the shift.": dict(moved=0),
+        "You forgot the scale.": dict(stretched=0),
+        "The shift has the wrong sign: it is added.": dict(moved=-1),
+        "The scale has the wrong sign: h is stretched by 1 + scale.": dict(stretched=-1),
+        "First stretch, then shift: in yours the shift is stretched, too.": dict(first="shift"),
+    },
+)
+def modulate(
+    h: Tensor,
+    emb: Tensor,
+    W: Tensor,
+    b: Tensor,
+    born=1,
+    act=F.silu,
+    after=None,
+    bias=1,
+    order="",
+    moved=1,
+    stretched=1,
+    first="",
+) -> Tensor:
+    """modulate(h, emb, W, b): h (B, C, H, W) stretched by 1 + scale and moved by shift, which are W silu(emb) + b."""
+    both = act(emb) @ W.T + bias * b  # (B, 2C)
+    both = (after(both) if after else both)[:, :, None, None]
+    scale, shift = (both[:, 0::2], both[:, 1::2]) if order == "every second" else both.chunk(2, dim=1)  # (B, C, 1, 1)
+    scale, shift = (shift, scale) if order == "swapped" else (scale, shift)
+    if first == "shift":
+        return (h + moved * shift) * (born + stretched * scale)
+    return h * (born + stretched * scale) + moved * shift
 
 
 @exercise(
@@ -35,8 +129,8 @@ __all__ = ["new_parameters", "noise_level", "shift"]
         "The two halves are swapped: cosines first, then sines.": dict(order="sin"),
     },
 )
-def shift(e: Tensor, k: int, turn=lambda k: k, omega="", first=1, second=1, order="") -> Tensor:
-    """shift(e, k): from e (B, width) = sinusoidal(t, width) of an unknown t to sinusoidal(t + k, width)."""
+def later(e: Tensor, k: int, turn=lambda k: k, omega="", first=1, second=1, order="") -> Tensor:
+    """later(e, k): from e (B, width) = sinusoidal(t, width) of an unknown t to sinusoidal(t + k, width)."""
     h = e.shape[1] // 2
     i = torch.arange(h)
     powers = {"e": -i / h / math.log(10000), "grows": i / h, "half": -i / (2 * h), "ones": 0 * i}

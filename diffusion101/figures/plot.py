@@ -14,6 +14,7 @@ from .tiling import tile
 
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
+MODELS = {"M1": "#E69F00", "M2": "#009E73"}  # a curve named so, or "M1, ...", has this colour in every figure
 DPI = 72
 
 
@@ -125,11 +126,17 @@ def lines(
 ) -> Picture:
     """Curves over one x, a legend if there are several. log: "x", "y" or "xy"; marks: names of vertical lines.
 
+    A curve of a model in MODELS has its colour; a second one of the same model is dashed.
     falling: x goes down from left to right, as t does when sampling.
     """
     fig, [[ax]] = figure(width=width, height=3.2)
-    for colour, (name, y) in zip(COLOURS, curves.items()):
-        ax.plot(x, y, color=colour, label=name, linewidth=1.8, marker="o" if points else None, markersize=4)
+    named, used = {name: MODELS.get(name.split(",")[0]) for name in curves}, set()
+    free = iter([colour for colour in COLOURS if colour not in named.values()])
+    for name, y in curves.items():
+        colour = named[name] or next(free)
+        how = dict(color=colour, label=name, linewidth=1.8, linestyle="--" if colour in used else "-")
+        ax.plot(x, y, **how, marker="o" if points else None, markersize=4)
+        used.add(colour)
     for name, place in (marks or {}).items():
         ax.axvline(place, color=NOISE, linestyle=":")
         ax.annotate(name, (place, 1), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=9)
@@ -221,6 +228,19 @@ def turns(angles: dict[str, Tensor], every: int = 50) -> Picture:
         ax.quiver(*x[:, far], *v[:, far], color=PREDICTION, angles="xy", scale_units="xy", scale=4, width=0.008)
         ax.set(xlim=(-0.3, 1.1), ylim=(-0.1, 1.3), xlabel="signal: the part along x0", aspect="equal", title=name)
     axes[0].set_ylabel("noise: the part along eps")
+    fig.colorbar(shown, ax=axes, label="t", shrink=0.9)
+    return Picture(fig)
+
+
+def clocks(faces: dict[str, Tensor], t: int, every: int = 40) -> Picture:
+    """Clock faces, a panel each: name -> a hand's angle at t = 0..T. Dots every so many t; the hand stands at t."""
+    fig, [axes] = figure(1, len(faces), width=2.1 * len(faces) + 0.9, height=2.5)
+    for ax, (name, angle) in zip(axes, faces.items()):
+        x, y = angle.cos(), angle.sin()  # (T+1,) each
+        shown = ax.scatter(x[::every], y[::every], c=torch.arange(len(angle))[::every], cmap="viridis", s=30)
+        ax.plot([0, x[t].item()], [0, y[t].item()], color=PREDICTION, linewidth=2.2)
+        ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), xticks=[], yticks=[], aspect="equal", xlabel=f"at t = {t}")
+        ax.set_title(name, fontsize=10)
     fig.colorbar(shown, ax=axes, label="t", shrink=0.9)
     return Picture(fig)
 
