@@ -33,7 +33,9 @@ from .repository import ROOT
 
 PATH = ROOT / "assets" / "measured" / "08_race.json"
 PLAIN = {"colour": "white", "size": "big", "place": "middle", "hand": "plain"}  # what does not vary
+NUMERAL = "the digit, said as 7"
 VARIED = {
+    NUMERAL: (),
     "the digit": (),
     "digit and colour": ("colour",),
     "digit and place": ("place",),
@@ -43,15 +45,21 @@ VARIED = {
 
 @dataclass(frozen=True)
 class Varied(Scenes):
-    """Scenes of one digit in which, beside it, only these of colour, size, place and hand vary, and are said."""
+    """Scenes of one digit in which, beside it, only these of colour, size, place and hand vary, and are said.
+
+    numeral  whether the sentence is nothing but the digit, as "7", and not one of the grammar's many
+    """
 
     vary: tuple[str, ...] = ()
+    numeral: bool = False
 
     def scenes(self, random: Random, size: int) -> list[Scene]:
         plain = {key: value for key, value in PLAIN.items() if key not in self.vary}
         return [(replace(draw(random)[0], **plain),) for _ in range(size)]
 
     def said(self, scenes: Sequence[Scene], random: Random) -> Tensor:
+        if self.numeral:
+            return self.read([str(thing.digit) for (thing,) in scenes])
         unsaid = {key: None for key in PLAIN if key not in self.vary}
         return self.read([caption((replace(thing, **unsaid),), random) for (thing,) in scenes])
 
@@ -62,12 +70,12 @@ class Varied(Scenes):
         return render(scenes, self.digits, torch.Generator().manual_seed(1_000_003 * seed + step), self.side), told
 
 
-def varied(vary: tuple[str, ...], images: int, samples: int) -> dict:
+def varied(name: str, images: int, samples: int) -> dict:
     """The share of digits that M8 draws as asked after so many pictures of this kind."""
     chosen = recipe.load("mnist-text", total=images)
     job = tasks.task(chosen)
     model = job.build()
-    stream = Varied(job.images("train"), model.condition.parse, vary=vary)
+    stream = Varied(job.images("train"), model.condition.parse, vary=VARIED[name], numeral=name == NUMERAL)
     for step in tqdm(train(model, stream, chosen), total=chosen.steps, unit="step", leave=False):
         pass
     best, random = step.run.ema.module.eval(), Random(chosen.score.seed)
@@ -116,9 +124,10 @@ def main() -> None:
         if images not in [row["images"] for row in found["rows"]]:
             found["rows"] = sorted([*found["rows"], row(model, images, a.samples)], key=lambda row: row["images"])
             keep()
-    for name, vary in tqdm(VARIED.items(), unit="kind"):
+    for name in tqdm(VARIED, unit="kind"):
         if a.varied and name not in [row["what"] for row in found["varied"]]:
-            found["varied"].append({"what": name} | varied(vary, a.varied, a.samples))
+            found["varied"].append({"what": name} | varied(name, a.varied, a.samples))
+            found["varied"].sort(key=lambda row: [*VARIED].index(row["what"]))
             keep()
     print(a.out)
 
