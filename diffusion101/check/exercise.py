@@ -79,6 +79,19 @@ class Exercise:
         print(sentence)
         return verdict
 
+    def pick(self, yours: Callable) -> Callable:
+        """What the next figure is drawn with: yours, right or wrong, if its answers have the right shape; else ours."""
+        try:
+            fits = all(
+                a.shape == w.shape
+                for case in self.cases()
+                for a, w in zip(self._ask(yours, copy.deepcopy(case)), self._read(self.right(*case)))
+            )
+        except Told:
+            fits = False
+        print(f"The figure is drawn by {'your function' if fits else 'the course, until your function answers'}.")
+        return yours if fits else self.right
+
     def _judge(self, yours: Callable) -> tuple[bool, str]:
         cases = self.cases()
         lent = [copy.deepcopy(case) for case in cases]  # what is done to them stays without consequence
