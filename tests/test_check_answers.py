@@ -22,7 +22,92 @@ from diffusion101.networks.embeddings import sinusoidal
 
 RIGHT, WRONG = {}, {}
 
-# Lesson 01
+# Lessons 01 and 01b
+
+
+def noised(x0, t, eps, s, of_x0=lambda t, s: s.signal[t], of_eps=lambda t, s: s.noise[t]):
+    return of_x0(t, s)[:, None, None, None] * x0 + of_eps(t, s)[:, None, None, None] * eps
+
+
+def one_by_one(x0, t, eps, s):
+    return torch.stack([s.signal[i] * x + s.noise[i] * e for x, i, e in zip(x0, t, eps)])
+
+
+RIGHT["q_sample"] = [
+    noised,
+    one_by_one,
+    lambda x0, t, eps, s: x0.mul_(process.at(s.alpha_bar.sqrt(), t, x0)).add_(process.at(s.noise, t, x0) * eps),
+]
+WRONG["q_sample"] = {
+    "x0 is multiplied by its root": lambda *a: noised(*a, of_x0=lambda t, s: s.alpha_bar[t]),
+    "eps is multiplied by its root": lambda *a: noised(*a, of_eps=lambda t, s: 1 - s.alpha_bar[t]),
+    "by its root, signal_t. And: 1 - alpha_bar_t": lambda *a: noised(
+        *a, lambda t, s: s.alpha_bar[t], lambda t, s: 1 - s.alpha_bar[t]
+    ),
+    "You left x0 as it is": lambda *a: noised(*a, of_x0=lambda t, s: torch.ones(len(t))),
+    "You added all of eps": lambda *a: noised(*a, of_eps=lambda t, s: torch.ones(len(t))),
+    "have changed places": lambda x0, t, eps, s: noised(eps, t, x0, s),
+    "is not 1 - signal_t": lambda *a: noised(*a, of_eps=lambda t, s: 1 - s.signal[t]),
+    "Plus, not minus": lambda x0, t, eps, s: noised(x0, t, -eps, s),
+    "one step of noising": lambda *a: noised(
+        *a, of_x0=lambda t, s: (1 - s.beta[t]).sqrt(), of_eps=lambda t, s: s.beta[t].sqrt()
+    ),
+    "each has its own": lambda x0, t, eps, s: s.signal[t[0]] * x0 + s.noise[t[0]] * eps,
+    "off by one": lambda x0, t, eps, s: noised(x0, t - 1, eps, s),
+    "by .view(-1, 1, 1, 1)": lambda x0, t, eps, s: s.signal[t] * x0 + s.noise[t] * eps,
+    "[0, 0, 0, 0] should be": lambda x0, t, eps, s: x0 + eps * 0.5,
+}
+
+
+def scored(shown=lambda x0, x, eps: x, wanted=lambda x0, x, eps: eps, of=lambda off: off.square().mean(), late=0):
+    def answer(network, x0, t, eps, s):
+        x = one_by_one(x0, t, eps, s)
+        return of(network(shown(x0, x, eps), t - late) - wanted(x0, x, eps))
+
+    return answer
+
+
+RIGHT["loss"] = [
+    scored(),
+    lambda network, x0, t, eps, s: torch.nn.functional.mse_loss(network(process.q_sample(x0, t, eps, s), t), eps),
+    scored(of=lambda off: (off**2).flatten(1).mean(1).mean().item()),
+]
+WRONG["loss"] = {
+    "compared with x0": scored(wanted=lambda x0, x, eps: x0),
+    "compared with x;": scored(wanted=lambda x0, x, eps: x),
+    "showed the network x0": scored(shown=lambda x0, x, eps: x0),
+    "showed the network eps": scored(shown=lambda x0, x, eps: eps),
+    "not t - 1": scored(late=1),
+    "That is the sum": scored(of=lambda off: off.square().sum()),
+    "absolute differences": scored(of=lambda off: off.abs().mean()),
+    "up and down cancel": scored(of=lambda off: off.mean()),
+    "take the root": scored(of=lambda off: off.square().mean().square()),
+    "square it": scored(of=lambda off: off.square().mean().sqrt()),
+    "one number, not of shape (4,)": scored(of=lambda off: off.square().mean((1, 2, 3))),
+}
+
+
+def cleaned(x, t, eps, s, noise=lambda t, s: s.noise[t], below=lambda t, s: s.signal[t]):
+    return (x - process.at(noise(torch.arange(1001), s), t, x) * eps) / process.at(below(torch.arange(1001), s), t, x)
+
+
+RIGHT["x0_guess"] = [
+    cleaned,
+    lambda x, t, eps, s: process.from_eps(eps, x, t, s).x0,
+    lambda x, t, eps, s: x.div_(process.at(s.signal, t, x)).sub_(eps * process.at(1 / s.snr.sqrt(), t, x)),
+]
+WRONG["x0_guess"] = {
+    "Minus, not plus": lambda x, t, eps, s: cleaned(x, t, -eps, s),
+    "What is left is signal_t x0": lambda *a: cleaned(*a, below=lambda t, s: torch.ones(1001)),
+    "not by alpha_bar_t": lambda *a: cleaned(*a, below=lambda t, s: s.alpha_bar),
+    "You multiplied by signal_t": lambda *a: cleaned(*a, below=lambda t, s: 1 / s.signal),
+    "not by 1 - alpha_bar_t": lambda *a: cleaned(*a, noise=lambda t, s: 1 - s.alpha_bar),
+    "You took out all of eps": lambda *a: cleaned(*a, noise=lambda t, s: torch.ones(1001)),
+    "set brackets": lambda x, t, eps, s: x / process.at(s.signal, t, x) - process.at(s.noise, t, x) * eps,
+    "have changed places": lambda *a: cleaned(*a, lambda t, s: s.signal, lambda t, s: s.noise),
+    "off by one": lambda x, t, eps, s: cleaned(x, t - 1, eps, s),
+    "[0, 0, 0, 0] should be": lambda x, t, eps, s: x - eps / 2,
+}
 
 RIGHT["snr"] = [
     lambda t, s: s.alpha_bar[t] / (1 - s.alpha_bar[t]),
@@ -117,6 +202,42 @@ WRONG["reverse_step"] = {
     "the guess of x0 plus noise": lambda x, eps, t, z, s: (
         (x - s.noise[t] * eps) / s.signal[t] + stepped()(0 * x, 0 * x, t, z, s)
     ),
+}
+
+
+def weighed_bells(m1, v1, m2, v2):
+    rest = v1 / (v1 + v2)
+    return m1 + rest * (m2 - m1), rest * v2
+
+
+def bells(mean=lambda *a: weighed_bells(*a)[0], variance=lambda *a: weighed_bells(*a)[1]):
+    return lambda *a: (mean(*a), variance(*a))
+
+
+RIGHT["product"] = [
+    weighed_bells,
+    lambda m1, v1, m2, v2: [((v2 * m1 + v1 * m2) / (v1 + v2)).item(), (v1 * v2 / (v1 + v2)).item()],
+]
+WRONG["product"] = {
+    "as long as neither variance is 0": lambda m1, v1, m2, v2: (
+        (m1 / v1 + m2 / v2) * (1 / (1 / v1 + 1 / v2)),
+        1 / (1 / v1 + 1 / v2),
+    ),
+    "by its own variance": bells(mean=lambda m1, v1, m2, v2: (v1 * m1 + v2 * m2) / (v1 + v2)),
+    "plain average": bells(mean=lambda m1, v1, m2, v2: (m1 + m2) / 2),
+    "by the standard deviations": bells(
+        mean=lambda m1, v1, m2, v2: (m1 * v2**0.5 + m2 * v1**0.5) / (v1**0.5 + v2**0.5)
+    ),
+    "to be divided by v1 + v2": bells(mean=lambda m1, v1, m2, v2: v2 * m1 + v1 * m2),
+    "v1 + v2: a product of bells is narrower": bells(variance=lambda m1, v1, m2, v2: v1 + v2),
+    "the average: a product of bells": bells(variance=lambda m1, v1, m2, v2: (v1 + v2) / 2),
+    "You gave the precision": bells(variance=lambda m1, v1, m2, v2: (v1 + v2) / (v1 * v2)),
+    "v1 v2: divide": bells(variance=lambda m1, v1, m2, v2: v1 * v2),
+    "the standard deviation: the variance": bells(variance=lambda *a: weighed_bells(*a)[1].sqrt()),
+    "plain average of the means: the narrow bell must count for more. And: Your variance is the average": bells(
+        lambda m1, v1, m2, v2: (m1 + m2) / 2, lambda m1, v1, m2, v2: (v1 + v2) / 2
+    ),
+    "not 2 answers with a comma": lambda *a: weighed_bells(*a)[0],
 }
 
 # Lesson 02

@@ -265,3 +265,19 @@ def test_a_random_answer_can_be_right_by_its_property():
 
 def test_what_goes_wrong_anywhere_is_told_in_one_sentence():
     assert all(sentences(sentence) == 1 for sentence in ANYWHERE)
+
+
+@pytest.mark.parametrize(
+    "yours, drawn",
+    [
+        (lambda t, s: s.snr[t], True),
+        (lambda t, s: 7 * s.beta[t], True),  # wrong, but worth seeing
+        (lambda t, s: ..., False),
+        (..., False),
+        (lambda t, s: s.snr, False),
+        (lambda t: t, False),
+    ],
+)
+def test_figures_are_drawn_by_what_has_the_right_shape(yours, drawn, capsys):
+    assert check.snr.pick(yours) is (yours if drawn else check.snr.right)
+    assert ("by your function" in capsys.readouterr().out) == drawn

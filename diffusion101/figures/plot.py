@@ -75,6 +75,20 @@ def filmstrip(
     return Picture(fig)
 
 
+def both_ways(x: Tensor, titles: Sequence[str], above: str, below: str) -> Picture:
+    """Pictures (N, C, H, W) in a row, an arrow to the left with its name above them, one to the right below."""
+    fig, axes = figure(3, len(x), width=1.4 * len(x), height=3.1)
+    for ax, picture, title in zip(axes[1], x, titles):
+        image(ax, picture, title)
+    for row, name, ends in ((axes[0], above, (1, 0)), (axes[2], below, (0, 1))):
+        for ax in row:
+            ax.remove()
+        ax = fig.add_subplot(3, 1, 1 if row is axes[0] else 3, frameon=False, xticks=[], yticks=[])
+        ax.annotate("", (ends[1], 0.2), (ends[0], 0.2), arrowprops=dict(arrowstyle="-|>", color=DATA, linewidth=2.5))
+        ax.text(0.5, 0.45, name, ha="center", fontsize=11)
+    return Picture(fig)
+
+
 def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> Picture:
     """Many small pictures (N, C, H, W) side by side, `columns` to a row."""
     tiled = tile(x.detach().float().cpu(), columns)
