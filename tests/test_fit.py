@@ -203,7 +203,7 @@ def test_what_stood_in_for_mnist_is_told_and_kept(tmp_path, monkeypatch):
     synthetic, said = images.load("synthetic", size=8), []
     here = {"mnist": False}
 
-    def load(name, split="train", size=28, stand_in=True):
+    def load(name, split="train", size=28, stand_in=True, path=None):
         if name == "mnist" and not here["mnist"] and not stand_in:
             raise ValueError("MNIST cannot be had")
         found = replace(synthetic, name="mnist") if name == "mnist" and here["mnist"] else synthetic
