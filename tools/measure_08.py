@@ -9,19 +9,17 @@ Two tables, each row kept as soon as it is measured; run it again to go on.
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from diffusion101 import Request, checkpoint, data, pictures, train
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.data.captions import Scene, caption, draw
-from diffusion101.data.scenes import Scenes, render
+from diffusion101.data.scenes import Scenes
 from diffusion101.scoring.judge import load_classifier
 from diffusion101.scoring.scenes import right, score_scenes, shares
 from diffusion101.scoring.score import hardware
@@ -33,13 +31,12 @@ from .repository import ROOT
 
 PATH = ROOT / "assets" / "measured" / "08_race.json"
 PLAIN = {"colour": "white", "size": "big", "place": "middle", "hand": "plain"}  # what does not vary
-NUMERAL = "the digit, said as 7"
-VARIED = {
-    NUMERAL: (),
-    "the digit": (),
-    "digit and colour": ("colour",),
-    "digit and place": ("place",),
-    "everything": tuple(PLAIN),
+VARIED = {  # what differs -> how that is drawn and said
+    "the digit, said as 7": {"numeral": True},
+    "the digit": {},
+    "digit and colour": {"vary": ("colour",)},
+    "digit and place": {"vary": ("place",)},
+    "everything": {"vary": tuple(PLAIN)},
 }
 
 
@@ -53,21 +50,13 @@ class Varied(Scenes):
     vary: tuple[str, ...] = ()
     numeral: bool = False
 
-    def scenes(self, random: Random, size: int) -> list[Scene]:
+    def draw(self, random: Random, size: int) -> list[Scene]:
         plain = {key: value for key, value in PLAIN.items() if key not in self.vary}
         return [(replace(draw(random)[0], **plain),) for _ in range(size)]
 
-    def said(self, scenes: Sequence[Scene], random: Random) -> Tensor:
-        if self.numeral:
-            return self.read([str(thing.digit) for (thing,) in scenes])
+    def say(self, scene: Scene, random: Random) -> str:
         unsaid = {key: None for key in PLAIN if key not in self.vary}
-        return self.read([caption((replace(thing, **unsaid),), random) for (thing,) in scenes])
-
-    def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-        random = Random(1_000_003 * seed + step)
-        scenes = self.scenes(random, size)
-        told = self.said(scenes, random)
-        return render(scenes, self.digits, torch.Generator().manual_seed(1_000_003 * seed + step), self.side), told
+        return str(scene[0].digit) if self.numeral else caption((replace(scene[0], **unsaid),), random)
 
 
 def varied(name: str, images: int, samples: int) -> dict:
@@ -75,18 +64,15 @@ def varied(name: str, images: int, samples: int) -> dict:
     chosen = recipe.load("mnist-text", total=images)
     job = tasks.task(chosen)
     model = job.build()
-    stream = Varied(job.images("train"), model.condition.parse, vary=VARIED[name], numeral=name == NUMERAL)
+    stream = Varied(job.images("train"), model.condition.parse, **VARIED[name])
     for step in tqdm(train(model, stream, chosen), total=chosen.steps, unit="step", leave=False):
         pass
-    best, random = step.run.ema.module.eval(), Random(chosen.score.seed)
-    asked = stream.scenes(random, samples)
-    drawn = pictures(best, request(chosen.score, stream.said(asked, random)))
+    best, random, how = step.run.ema.module.eval(), Random(chosen.score.seed), chosen.score
+    asked = stream.draw(random, samples)
+    cond = model.condition.parse([stream.say(scene, random) for scene in asked])
+    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
+    drawn = pictures(best, Request(cond, size=(stream.side,) * 2, **options))
     return {"images": step.images, "digit": shares(right(load_classifier(), drawn, asked))["digit"]}
-
-
-def request(how: recipe.Score, cond: Tensor) -> Request:
-    drawn_by = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
-    return Request(cond, guidance=how.guidance, size=(32, 32), **drawn_by)
 
 
 def on_its_way(state: Path) -> tuple[int, Denoiser]:

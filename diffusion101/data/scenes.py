@@ -49,10 +49,18 @@ class Scenes:
         Nothing held out is among them. Any step can be had without the ones before.
         """
         random = Random(1_000_003 * seed + step)
-        scenes = [draw(random, 1 + i % self.things) for i in range(size)]
-        told = self.read([caption(forget(scene, random), random) for scene in scenes])
+        scenes = self.draw(random, size)
+        told = self.read([self.say(scene, random) for scene in scenes])
         x0 = render(scenes, self.digits, torch.Generator().manual_seed(1_000_003 * seed + step), self.side)
         return x0, told.to(x0.device)
+
+    def draw(self, random: Random, size: int) -> list[Scene]:
+        """The scenes of a batch."""
+        return [draw(random, 1 + i % self.things) for i in range(size)]
+
+    def say(self, scene: Scene, random: Random) -> str:
+        """What the model is told of a scene."""
+        return caption(forget(scene, random), random)
 
 
 def render(scenes: Sequence[Scene], digits: Images, generator: torch.Generator, side: int = 32) -> Tensor:
