@@ -24,3 +24,29 @@ def test_both_ways_keeps_the_pictures_in_order_and_draws_two_arrows():
         thick = half.sum(0)
         tips.append("left" if thick[: width // 4].max() > thick[-width // 4 :].max() else "right")
     assert tips == ["left", "right"]
+
+
+def test_every_pixel_is_equally_large():
+    x = torch.randint(0, 2, (12, 1, 13, 9), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    for picture in (plot.grid(x[:1], title="one"), plot.filmstrip({"a": x[:8], "b": x[4:]}, ["t = 1"] * 8)):
+        assert picture._repr_png_()[1] == {"width": Image.open(BytesIO(picture.png)).width // 2}
+        pixels = np.asarray(Image.open(BytesIO(picture.png)).convert("L"))
+        wanted = ((x[0, 0] + 1) * 127.5).numpy()
+        found = []
+        for times in range(2, 120):
+            inner = np.kron(wanted[1:-1, 1:-1], np.ones((times, times)))  # the frame covers the rim
+            if inner.shape[0] > pixels.shape[0] or inner.shape[1] > pixels.shape[1]:
+                break
+            windows = np.lib.stride_tricks.sliding_window_view(pixels, inner.shape)
+            corners = windows[..., 0, 0] == inner[0, 0]
+            for i, j in ((0, -1), (-1, 0), (-1, -1), (times, times), (5 * times, 3 * times)):
+                corners = corners & (windows[..., i, j] == inner[i, j])
+            found += [times for i, j in np.argwhere(corners) if np.array_equal(windows[i, j], inner)]
+        assert len(found) == 1 and found[0] >= 8
+
+
+def test_the_running_mean_weighs_what_was_seen_and_nothing_else():
+    history = [3.0, 1.0, 4.0, 1.0, 5.0]
+    for n, mean in enumerate(plot.running_mean(history), 1):
+        weights = 0.97 ** np.arange(n)[::-1]
+        assert np.isclose(mean, (weights * history[:n]).sum() / weights.sum())

@@ -37,6 +37,7 @@ def test_a_sentence_is_drawn_and_an_unknown_word_is_told(shown):
     text, slider = controls["prompt"], controls["guidance"]
     assert isinstance(text, ipywidgets.Text) and text.value == "a red seven" and not text.continuous_update
     first = picture.value
+    assert picture.width == str(still.width // 2)
     assert first == still.png == draw("a red seven", 3.0).png and wrong.value == ""
     text.value = "a <rad> seven"
     assert wrong.value == "this model does not know the word &#x27;rad&#x27;; the nearest it knows: red, a"
@@ -55,8 +56,9 @@ def test_what_fails_at_once_is_an_error(shown):
 
 def test_a_picture_stands_beside_the_widget(monkeypatch):
     found = []
-    monkeypatch.setattr(widgets, "display", lambda data, raw: found.append(data))
+    monkeypatch.setattr(widgets, "display", lambda data, raw, metadata: found.extend([data, metadata]))
     widgets.explore(draw, prompt="a two", guidance=[1.0, 2.0])
+    assert found[1] == {"image/png": {"width": draw("a two", 1.0).width // 2}}
     assert set(found[0]) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
     assert base64.b64decode(found[0]["image/png"]) == draw("a two", 1.0).png
 

@@ -87,7 +87,7 @@ def show(now: Look, names: Sequence[str] = tuple(SAMPLERS)) -> Picture:
     for i, (name, row, rms) in enumerate(zip(names, axes, now.rms())):
         for ax, (title, (x, (limits, cmap))) in zip(row, columns.items()):
             plot.image(ax, x[i], title if i == 0 else "", limits, cmap)
-        row[0].set_ylabel(name, fontsize=10)
+        row[0].set_ylabel(name)
         row[-1].set_xlabel(f"RMS {rms:.3f}", fontsize=9)
     return Picture(fig)
 
@@ -104,6 +104,6 @@ def film(looks: Sequence[Look], names: Sequence[str] = tuple(SAMPLERS), panels: 
             plot.image(error, now.error[i], "", ERROR, "RdBu")
             error.set_xlabel(f"{rms:.3f}", fontsize=9)
             if j == 0:
-                guess.set_ylabel(f"{name}\nx0", fontsize=10)
-                error.set_ylabel("error", fontsize=10)
+                guess.set_ylabel(f"{name}\nx0")
+                error.set_ylabel("error")
     return Picture(fig)

@@ -10,35 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch import Tensor
 
+from .picture import DPI, LETTERS, PIXELS, Picture, figure, inches
 from .tiling import tile
 
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
 MODELS = {"M1": "#E69F00", "M2": "#009E73"}  # a curve named so, or "M1, ...", has this colour in every figure
-DPI = 72
-
-
-class Picture:
-    """A finished figure as PNG bytes: .png."""
-
-    def __init__(self, figure: Figure):
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        self.png = buffer.getvalue()
-        panels = len(figure.axes) or len(figure.images)
-        self._about = f"{panels} panel{'s' * (panels != 1)}"
-
-    def _repr_png_(self) -> bytes:
-        return self.png
-
-    def __repr__(self) -> str:
-        return f"<picture, {self._about}>"
-
-
-def figure(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 3.0) -> tuple[Figure, list[list[Axes]]]:
-    """An empty figure, sizes in inches, and its axes as rows of columns."""
-    fig = Figure(figsize=(width, height), layout="constrained")
-    return fig, fig.subplots(rows, columns, squeeze=False).tolist()
 
 
 def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-1, 1), cmap: str = "gray") -> None:
@@ -47,9 +24,8 @@ def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-
     x = x.movedim(0, -1).squeeze(-1) if x.ndim == 3 else x
     if x.ndim == 3:
         x = ((x - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
-    ax.imshow(x, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
-    ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=10)
+    ax.imshow(x, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest", gid=PIXELS)
+    ax.set(xticks=[], yticks=[], title=title)
 
 
 def filmstrip(
@@ -61,9 +37,10 @@ def filmstrip(
     """Rows of pictures (N, C, H, W), N at most about 11, titles above the first row, names of rows at the left."""
     rows = {"": rows} if isinstance(rows, Tensor) else rows
     columns = max(len(row) for row in rows.values())
-    ratio = max(row.shape[2] / row.shape[3] for row in rows.values())  # of a panel's height to its width
-    side = min(1.4 / ratio, 9.6 / columns)
-    width, height = side * columns + 0.7 * any(rows), (side * ratio + 0.1) * len(rows) + 0.2
+    first = max(rows.values(), key=lambda row: row.shape[2] / row.shape[3])
+    ratio = first.shape[2] / first.shape[3]  # of a panel's height to its width
+    side = inches(first.shape[3], min(1.4 / ratio, 9.6 / columns))
+    width, height = (side + 0.1) * columns + 0.7 * any(rows), (side * ratio + 0.1) * len(rows) + 0.3 * bool(titles)
     fig, axes = figure(len(rows), columns, width, height)
     for i, (name, row) in enumerate(rows.items()):
         for j, ax in enumerate(axes[i]):
@@ -71,28 +48,33 @@ def filmstrip(
                 ax.set_axis_off()
                 continue
             image(ax, row[j], titles[j] if i == 0 and j < len(titles) else "", limits, cmap)
-        axes[i][0].set_ylabel(name, fontsize=10)
+        axes[i][0].set_ylabel(name)
     return Picture(fig)
 
 
 def both_ways(x: Tensor, titles: Sequence[str], above: str, below: str) -> Picture:
     """Pictures (N, C, H, W) in a row, an arrow to the left with its name above them, one to the right below."""
-    fig, axes = figure(3, len(x), width=1.4 * len(x), height=3.1)
+    side = inches(x.shape[3], min(1.3, 9.0 / len(x)))
+    fig, axes = figure(3, len(x), width=(side + 0.1) * len(x), height=side + 1.4)
+    places = axes[0][0].get_gridspec()
+    places.set_height_ratios([0.5, side, 0.5])
     for ax, picture, title in zip(axes[1], x, titles):
         image(ax, picture, title)
     for row, name, ends in ((axes[0], above, (1, 0)), (axes[2], below, (0, 1))):
         for ax in row:
             ax.remove()
-        ax = fig.add_subplot(3, 1, 1 if row is axes[0] else 3, frameon=False, xticks=[], yticks=[])
+        ax = fig.add_subplot(places[axes.index(row), :], frameon=False, xticks=[], yticks=[])
         ax.annotate("", (ends[1], 0.2), (ends[0], 0.2), arrowprops=dict(arrowstyle="-|>", color=DATA, linewidth=2.5))
-        ax.text(0.5, 0.45, name, ha="center", fontsize=11)
+        ax.text(0.5, 0.45, name, ha="center", fontsize=LETTERS)
     return Picture(fig)
 
 
 def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> Picture:
     """Many small pictures (N, C, H, W) side by side, `columns` to a row."""
     tiled = tile(x.detach().float().cpu(), columns)
-    fig, [[ax]] = figure(width=width, height=width * tiled.shape[1] / tiled.shape[2] + 0.3 * bool(title))
+    width = inches(tiled.shape[2], width)
+    height = width * tiled.shape[1] / tiled.shape[2] + 0.3 * bool(title)
+    fig, [[ax]] = figure(width=width + 0.1, height=height + 0.1)
     image(ax, tiled, title)
     return Picture(fig)
 
@@ -100,14 +82,14 @@ def grid(x: Tensor, columns: int = 10, title: str = "", width: float = 6.0) -> P
 def captioned(x: Tensor, captions: Sequence[str], columns: int = 5) -> Picture:
     """Pictures (N, C, H, W) with a sentence under each."""
     columns = min(columns, len(x))
-    rows, side = -(-len(x) // columns), 9.6 / max(columns, 5)
-    lines = [textwrap.fill(caption, int(11.5 * side)) for caption in captions]  # so many letters fit below a picture
-    below = 0.17 * max(line.count("\n") + 1 for line in lines) + 0.15
-    fig, axes = figure(rows, columns, side * columns, (side * x.shape[2] / x.shape[3] + below) * rows)
+    rows, side = -(-len(x) // columns), inches(x.shape[3], 9.6 / max(columns, 5))
+    lines = [textwrap.fill(caption, int(11 * side)) for caption in captions]  # so many letters fit below a picture
+    below = 0.19 * max(line.count("\n") + 1 for line in lines) + 0.2
+    fig, axes = figure(rows, columns, (side + 0.1) * columns, (side * x.shape[2] / x.shape[3] + below) * rows)
     for i, ax in enumerate(sum(axes, [])):
         if i < len(x):
             image(ax, x[i])
-            ax.set_xlabel(lines[i], fontsize=10)
+            ax.set_xlabel(lines[i])
         else:
             ax.set_axis_off()
     return Picture(fig)
@@ -182,7 +164,7 @@ def points(sets: dict[str, Tensor], limit: float = 2.5, colours: Sequence[str] =
     for i, (ax, (name, xy)) in enumerate(zip(axes, sets.items())):
         ax.scatter(*xy.detach().cpu().T, s=3, alpha=0.5, color=colours[i % len(colours)], linewidths=0)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
-        ax.set_title(name, fontsize=10)
+        ax.set_title(name)
     return Picture(fig)
 
 
@@ -198,7 +180,7 @@ def arrows(sets: dict[str, tuple[Tensor, Tensor, Tensor]], columns: int = 4, lim
         ax.scatter(*cloud.T, s=4, alpha=0.5, color=DATA, linewidths=0)
         ax.quiver(*places.T, *along.detach().T, color=PREDICTION, angles="xy", scale_units="xy", scale=4, width=0.006)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
-        ax.set_title(name, fontsize=10)
+        ax.set_title(name)
     return Picture(fig)
 
 
@@ -211,22 +193,28 @@ def paths(sets: dict[str, Tensor], cloud: Tensor, limit: float = 2.5) -> Picture
         ax.scatter(*way[0].T, s=22, color=NOISE, zorder=3)
         ax.scatter(*way[-1].T, s=22, color="black", zorder=3)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
-        ax.set_title(name, fontsize=10)
+        ax.set_title(name)
     return Picture(fig)
 
 
+def running_mean(history: Sequence[float], keep: float = 0.97) -> list[float]:
+    """Means of the values so far, each weighing `keep` of the next; no start at 0 pulls them (Kingma & Ba 2015, 3)."""
+    means, total = [], 0.0
+    for step, value in enumerate(history, 1):
+        total = keep * total + (1 - keep) * value
+        means.append(total / (1 - keep**step))
+    return means
+
+
 def loss(history: Sequence[float], title: str = "", log: bool = True) -> Picture:
-    """A training curve: each step's loss in grey, its running mean in colour."""
+    """A training curve: each step's loss in grey, its running mean in black."""
     fig, [[ax]] = figure(width=6.5, height=2.8)
-    smooth, mean = [], None
-    for value in history:
-        mean = value if mean is None else 0.97 * mean + 0.03 * value
-        smooth.append(mean)
-    ax.plot(range(1, len(history) + 1), history, color=NOISE, alpha=0.4, linewidth=0.7)
-    ax.plot(range(1, len(history) + 1), smooth, color=PREDICTION, linewidth=1.8)
+    ax.plot(range(1, len(history) + 1), history, color=NOISE, alpha=0.4, linewidth=0.7, label="each step")
+    ax.plot(range(1, len(history) + 1), running_mean(history), color="black", linewidth=1.8, label="running mean")
     ax.set(xlabel="step", ylabel="loss", title=title)
     if log:
         ax.set_yscale("log")
+    ax.legend(frameon=False)
     ax.grid(alpha=0.25, which="both")
     return Picture(fig)
 
@@ -254,7 +242,7 @@ def clocks(faces: dict[str, Tensor], t: int, every: int = 40) -> Picture:
         shown = ax.scatter(x[::every], y[::every], c=torch.arange(len(angle))[::every], cmap="viridis", s=30)
         ax.plot([0, x[t].item()], [0, y[t].item()], color=PREDICTION, linewidth=2.2)
         ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), xticks=[], yticks=[], aspect="equal", xlabel=f"at t = {t}")
-        ax.set_title(name, fontsize=10)
+        ax.set_title(name)
     fig.colorbar(shown, ax=axes, label="t", shrink=0.9)
     return Picture(fig)
 

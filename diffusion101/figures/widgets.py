@@ -32,11 +32,12 @@ def explore(draw: Callable[..., Picture], still: Picture | None = None, slow: bo
     parts = {name: _control(name, values, slow) for name, values in controls.items()}
     first = draw(**{name: part.value for name, part in parts.items()})
     layout = ipywidgets.Layout(align_self="flex-start", max_width="100%")
-    picture, wrong = ipywidgets.Image(value=first.png, format="png", layout=layout), ipywidgets.HTML()
+    picture, wrong = ipywidgets.Image(value=first.png, format="png", layout=layout, **first.shown), ipywidgets.HTML()
 
     def redraw(_) -> None:
         try:
-            picture.value, wrong.value = draw(**{name: part.value for name, part in parts.items()}).png, ""
+            new = draw(**{name: part.value for name, part in parts.items()})
+            picture.value, picture.width, wrong.value = new.png, new.shown["width"], ""
         except ValueError as error:
             wrong.value = escape(str(error))
 
@@ -50,7 +51,7 @@ def bundle(widget: ipywidgets.Widget, still: Picture) -> None:
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
     png = b64encode(still.png).decode()
     view = {"application/vnd.jupyter.widget-view+json": view, "image/png": png, "text/plain": repr(still)}
-    display(view, raw=True)
+    display(view, raw=True, metadata={"image/png": still.shown})
 
 
 def _control(name: str, values, slow: bool) -> ipywidgets.Widget:
@@ -113,8 +114,9 @@ def watch(steps: Iterator[TrainStep], total: int, title: str = "") -> Iterator[T
     history, shown, drawn = [], display({"text/plain": "loss curve"}, raw=True, display_id=True), time.monotonic()
 
     def show() -> None:
-        png = b64encode(plot.loss(history, title).png).decode()
-        shown.update({"image/png": png, "text/plain": "loss curve"}, raw=True)
+        curve = plot.loss(history, title)
+        png = b64encode(curve.png).decode()
+        shown.update({"image/png": png, "text/plain": "loss curve"}, raw=True, metadata={"image/png": curve.shown})
 
     for step in tqdm(steps, total=total, desc=title, unit="step"):
         history.append(step.loss)
