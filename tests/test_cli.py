@@ -282,6 +282,7 @@ def test_labels_are_asked_for_by_name_where_their_data_set_names_them(here, caps
     first, second = Image.open("a.png"), Image.open("b.png")
     assert first.tobytes() == second.tobytes() and json.loads(first.text["diffusion101"])["condition"] == ["horse", "8"]
     assert main("sample --again a.png --out c.png".split()) == 0 and Image.open("c.png").tobytes() == first.tobytes()
+    capsys.readouterr()
     said = (
         "'hors' is no label of this model; its labels go from 0 to 9, or by name: airplane, automobile, bird, cat, deer"
     )
