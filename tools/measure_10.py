@@ -88,7 +88,7 @@ def main() -> None:
     test, train = (data.load(model.about["data"], split, stand_in=False).to(device) for split in ("test", "train"))
     real = reference(test, a.samples)
     same = {"model": a.model, "fingerprint": model.about["fingerprint"], "samples": a.samples, "steps": a.steps}
-    same |= {"seed": Request.seed, "sampler": Request.sampler, "data": test.name, "floor": rounded(real.floor)}
+    same |= {"seed": Request.seed, "sampler": Request.sampler, "data": test.name}
     found = json.loads(a.out.read_text(encoding="utf-8")) if a.out.exists() else same
     if different := [key for key in same if found.get(key) != same[key]]:
         raise ValueError(f"{a.out.name} was measured with another {', '.join(different)}: move it away first")
@@ -104,7 +104,8 @@ def main() -> None:
         )
         accuracy = (guesses == test.labels).float().mean().item()
         few = test.pictures(torch.arange(CLOSE) * len(test) // CLOSE)
-        keep(real={"accuracy": round(accuracy, 4), "said": said(test.labels, guesses), "nearest": away(few, train)})
+        judged = {"accuracy": round(accuracy, 4), "said": said(test.labels, guesses), "nearest": away(few, train)}
+        keep(floor=rounded(real.floor), real=judged)
     if a.state:
         images, raw, average = both(a.state)
         keep(average={"images": images, "raw": loss(raw, test), "averaged": loss(average, test)})
