@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     s = command(within, "sample", commands.sample, "draw a grid of pictures")
     drawing(s)
     s.add_argument("--digits", nargs="+", help="the digits to draw, in this order")
-    s.add_argument("--prompt", nargs="+", help="what to draw, as the model reads it: 42, or 'a red seven'")
+    s.add_argument("--prompt", "--label", nargs="+", help="what to draw, as the model reads it: horse, 'a red seven'")
     s.add_argument("--count", type=int, help="how many pictures (default 40, or one per digit or prompt)")
     s.add_argument("--size", type=int, help="height of a picture, and width of each digit (default: as trained)")
     s.add_argument("--out", required=True, type=Path, help=f"the file: {', '.join(files.KINDS)} (.gif: the denoising)")

@@ -14,8 +14,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # asked when it is imported: n
 import gradio as gr  # noqa: E402
 
 from . import checkpoint, commands  # noqa: E402
+from .core.denoiser import Denoiser  # noqa: E402
 from .core.samplers import SAMPLERS  # noqa: E402
 from .data.captions import EXAMPLES  # noqa: E402
+from .data.sources import kinds  # noqa: E402
 from .drawing import draw  # noqa: E402
 from .figures import files  # noqa: E402
 from .networks import Labels, Tokens, Words  # noqa: E402
@@ -45,6 +47,13 @@ TABS = {  # a new kind of condition is a new entry; until it has one it is asked
     Words: Tab("Sentences", "\n".join(EXAMPLES), "sentences, one in a line", str.splitlines),
 }
 PROMPTS = Tab("Prompts", "", "one prompt in a line", str.splitlines)
+
+
+def tab_of(model: Denoiser) -> Tab:
+    """The tab in which a model draws: by the names of its labels, if its data set has some."""
+    if names := kinds(model.about.get("data")):
+        return Tab("Photographs", " ".join(names), f"some of {', '.join(names)}, with spaces between them")
+    return TABS.get(type(model.condition), PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -85,16 +94,16 @@ class Offer:
 
 
 def offers() -> list[Offer]:
-    """What the weight files at hand can be told: a tab for each kind of condition."""
-    found: dict[type, Offer] = {}
+    """What the weight files at hand can be told: a tab for each way to ask."""
+    found: dict[str, Offer] = {}
     adapters, by_base = kept("lora"), {}
     for name, about in adapters.items():
         by_base.setdefault((about.get("base") or {}).get("fingerprint"), []).append(name)
     for name in kept("denoiser"):
         model = checkpoint.load(name)
         if model.condition is not None:
-            what = type(model.condition)
-            offer = found.setdefault(what, Offer(TABS.get(what, PROMPTS), {}, []))
+            tab = tab_of(model)
+            offer = found.setdefault(tab.title, Offer(tab, {}, []))
             offer.models[name] = commands.trained_size(model)
             offer.adapters.extend(by_base.get(model.about["fingerprint"], []))
     return list(found.values())

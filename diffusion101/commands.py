@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from . import checkpoint, drawing
 from .core.denoiser import Denoiser
+from .data.sources import kinds
 from .drawing import Request, draw
 from .figures import files
 from .order import Order
@@ -106,8 +107,19 @@ def asked(order: Order, model: Denoiser) -> Request:
         return request
     if not words:
         return replace(request, cond=model.condition.spread(count))
-    cond = model.condition.parse(words)[torch.arange(count) % len(words)]
-    return replace(request, cond=cond, size=(side, side * model.condition.places(words)))
+    told = numbered(words, model)
+    try:
+        cond = model.condition.parse(told)[torch.arange(count) % len(words)]
+    except ValueError as error:
+        names = kinds(model.about.get("data"))
+        raise ValueError(f"{error}, or by name: {', '.join(names)}" if names else str(error)) from None
+    return replace(request, cond=cond, size=(side, side * model.condition.places(told)))
+
+
+def numbered(words: Iterable[str], model: Denoiser) -> list[str]:
+    """The words, with the names that the model's data set has for its labels as numbers: horse is 7."""
+    names = kinds(model.about.get("data"))
+    return [str(names.index(word)) if word in names else word for word in words]
 
 
 def evaluate(a: argparse.Namespace) -> None:

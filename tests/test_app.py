@@ -105,13 +105,14 @@ def test_a_sentence_is_drawn_in_colour_and_an_unknown_word_is_told(client):
 
 def test_a_tab_for_each_kind_of_condition(client, monkeypatch):
     names = [dependency["api_name"] for dependency in client.config["dependencies"]]
-    assert names == ["digits", "numbers", "sentences"]
-    digits, numbers, sentences = app.offers()
+    assert names == ["digits", "numbers", "sentences", "photographs"]
+    digits, numbers, sentences, photographs = app.offers()
     assert digits.models == {"05-guidance": 28} and not digits.adapters
     assert "06-attention" in numbers.models and "07-outline" in numbers.adapters
     monkeypatch.delitem(app.TABS, Tokens)  # a condition that nobody has written an entry for
     assert sentences.models == {"08-text": 32} and not sentences.adapters
-    _, prompts, _ = app.offers()
+    assert photographs.models == {"10-cifar10": 32} and "horse ship" in photographs.tab.example
+    _, prompts, *_ = app.offers()
     wish = app.Wish(**NUMBERS | dict(text=" 42\n\n7_ "))
     assert prompts.tab.title == "Prompts" and prompts.order(wish).condition == ("42", "7_")
 

@@ -17,7 +17,7 @@ from diffusion101.core.guidance import guide
 from diffusion101.core.process import Denoised
 from diffusion101.networks import Labels, Level, UNet, UNetConfig, Words
 from diffusion101.networks.attention import CrossAttention
-from diffusion101.networks.blocks import Modulation
+from diffusion101.networks.blocks import Modulation, ResBlock
 from diffusion101.networks.embeddings import sinusoidal
 
 RIGHT, WRONG = {}, {}
@@ -1138,6 +1138,155 @@ WRONG["order"] = {
     "m / n, not m - n": lambda n, e, m, f: math.log(e / f) / (m - n),
     "Right but for the sign": lambda n, e, m, f: math.log(e / f) / math.log(n / m),
     "turn the fraction over": lambda n, e, m, f: math.log(m / n) / math.log(e / f),
+}
+
+
+# Lesson 10
+
+
+def blocked(inside=lambda h, resize: h, after=lambda h: F.silu(h), around=lambda x, norm: x, early=True, late=F.silu):
+    """A residual block with one of its parts exchanged; inside: what happens to x before the first norm."""
+
+    def answer(x, norm1, conv1, norm2, conv2, skip, resize):
+        h = after(norm1(inside(x, resize)))
+        h = conv1(resize(h)) if early else resize(conv1(h))
+        return skip(resize(around(x, norm1))) + conv2(late(norm2(h)))
+
+    return answer
+
+
+def resized_behind(x, norm1, conv1, norm2, conv2, skip, resize):
+    return skip(resize(x)) + resize(conv2(F.silu(norm2(conv1(F.silu(norm1(x)))))))
+
+
+def by_the_packages_block(x, norm1, conv1, norm2, conv2, skip, resize):
+    block = ResBlock(x.shape[1], skip.out_channels)
+    block.norm1, block.conv1, block.norm2, block.conv2, block.skip, block.resize = (
+        norm1,
+        conv1,
+        norm2,
+        conv2,
+        skip,
+        resize,
+    )
+    return block(x)
+
+
+class Here(nn.Module):
+    def __init__(self, resize):
+        super().__init__()
+        self.forward = resize
+
+
+RIGHT["resizing_block"] = [
+    blocked(),
+    lambda x, n1, c1, n2, c2, skip, resize: by_the_packages_block(x, n1, c1, n2, c2, skip, Here(resize)),
+    lambda x, n1, c1, n2, c2, skip, resize: resize(skip(x)) + c2(F.silu(n2(c1(resize(F.silu(n1(x))))))),
+]
+WRONG["resizing_block"] = {
+    "not after it": blocked(early=False),
+    "the mean of SiLUs": lambda x, n1, c1, n2, c2, skip, r: skip(r(x)) + c2(F.silu(n2(c1(F.silu(r(n1(x))))))),
+    "only on the way around": lambda x, n1, c1, n2, c2, skip, r: skip(r(x)) + c2(F.silu(n2(c1(F.silu(n1(r(x))))))),
+    "you did it at its end": resized_behind,
+    "The way around is missing": lambda x, n1, c1, n2, c2, skip, r: c2(F.silu(n2(c1(r(F.silu(n1(x))))))),
+    "must not be normalised": blocked(around=lambda x, norm: norm(x)),
+    "The first SiLU is missing": blocked(after=lambda h: h),
+    "The second SiLU is missing": blocked(late=lambda h: h),
+    "The first norm is missing": lambda x, n1, c1, n2, c2, skip, r: skip(r(x)) + c2(F.silu(n2(c1(r(F.silu(x)))))),
+    "The second norm is missing": lambda x, n1, c1, n2, c2, skip, r: skip(r(x)) + c2(F.silu(c1(r(F.silu(n1(x)))))),
+    "Both norms are missing": lambda x, n1, c1, n2, c2, skip, r: skip(r(x)) + c2(F.silu(c1(r(F.silu(x))))),
+    "you exchanged the two": lambda x, n1, c1, n2, c2, skip, r: skip(r(x)) + c2(n2(F.silu(c1(r(n1(F.silu(x))))))),
+    "stopped with RuntimeError": lambda x, n1, c1, n2, c2, skip, r: x + c2(F.silu(n2(c1(r(F.silu(n1(x))))))),
+    "Right but for the sign": lambda *case: -blocked()(*case),
+}
+
+
+def grouped(h, scale, shift, groups, over=(2, 3, 4), one=1, unbiased=False, divide=lambda var: var.sqrt()):
+    parts = h.unflatten(1, (groups, -1))  # (B, groups, C / groups, H, W)
+    size = divide(parts.var(over, keepdim=True, unbiased=unbiased) + 1e-5)
+    h = ((parts - parts.mean(over, keepdim=True)) / size).flatten(1, 2)
+    return h * (one + scale[:, :, None, None]) + shift[:, :, None, None]
+
+
+def normed(h, groups):
+    return F.group_norm(h, groups)
+
+
+RIGHT["adaptive_norm"] = [
+    grouped,
+    lambda h, a, b, g: normed(h, g) * (1 + a[:, :, None, None]) + b[:, :, None, None],
+    lambda h, a, b, g: normed(h, g).mul_((1 + a)[..., None, None]).add_(b[..., None, None]),
+    lambda h, a, b, g: torch.stack([F.group_norm(one[None], g, 1 + s, t)[0] for one, s, t in zip(h, a, b)]),
+]
+WRONG["adaptive_norm"] = {
+    "over the whole picture": lambda h, a, b, g: grouped(h, a, b, 1),
+    "every channel by itself": lambda h, a, b, g: grouped(h, a, b, h.shape[1]),
+    "over the batch": lambda h, a, b, g: grouped(h, a, b, g, over=(0, 2, 3, 4)),
+    "not by the variance": lambda h, a, b, g: grouped(h, a, b, g, divide=lambda var: var),
+    "the mean of the group stays": lambda h, a, b, g: grouped(h, a, b, g) + (1 + a)[..., None, None] * means(h, g),
+    "but the spread is what it was": lambda h, a, b, g: (
+        (h - means(h, g)) * (1 + a)[..., None, None] + b[..., None, None]
+    ),
+    "1 + scale, not scale": lambda h, a, b, g: grouped(h, a, b, g, one=0),
+    "have changed places": lambda h, a, b, g: grouped(h, b, a, g),
+    "Multiply first": lambda h, a, b, g: (normed(h, g) + b[..., None, None]) * (1 + a)[..., None, None],
+    "The shift is missing": lambda h, a, b, g: grouped(h, a, 0 * b, g),
+    "The scale is missing": lambda h, a, b, g: grouped(h, 0 * a, b, g),
+    "before the norm": lambda h, a, b, g: normed(h * (1 + a)[..., None, None] + b[..., None, None], g),
+    "not by one less": lambda h, a, b, g: grouped(h, a, b, g, unbiased=True),
+    "stopped with RuntimeError": lambda h, a, b, g: normed(h, g) * (1 + a) + b,
+}
+
+
+def means(h, groups):
+    return (
+        h.unflatten(1, (groups, -1))
+        .mean((2, 3, 4), keepdim=True)
+        .expand(-1, -1, h.shape[1] // groups, 1, 1)
+        .flatten(1, 2)
+    )
+
+
+RIGHT["variance_between"] = [
+    lambda share, beta, tilde: (share * math.log(beta) + (1 - share) * math.log(tilde)).exp(),
+    lambda share, beta, tilde: beta**share * tilde ** (1 - share),
+    lambda share, beta, tilde: tilde * (beta / tilde) ** share,
+]
+WRONG["variance_between"] = {
+    "Half way in the logarithm": lambda share, beta, tilde: share * beta + (1 - share) * tilde,
+    "mixed the roots": lambda share, beta, tilde: (share * beta**0.5 + (1 - share) * tilde**0.5) ** 2,
+    "exp is missing": lambda share, beta, tilde: share * math.log(beta) + (1 - share) * math.log(tilde),
+    "The ends are exchanged": lambda share, beta, tilde: beta ** (1 - share) * tilde**share,
+    "the variance is its square": lambda share, beta, tilde: (beta**share * tilde ** (1 - share)) ** 0.5,
+    "exp undoes log": lambda share, beta, tilde: 10 ** (share * math.log(beta) + (1 - share) * math.log(tilde)),
+    "add them": lambda share, beta, tilde: (share * math.log(beta) * (1 - share) * math.log(tilde)).exp(),
+    "[0] should be 0.005, and it is 0.01, 2 times as much": lambda share, beta, tilde: (
+        2 * beta**share * tilde ** (1 - share)
+    ),
+}
+
+
+def mirrored(shown=lambda x: x.flip(-1), told=lambda x: x.flip(-1), mix=lambda a, b: (a + b) / 2):
+    return lambda guess, x: mix(guess(x), told(guess(shown(x))))
+
+
+RIGHT["both_sides"] = [
+    mirrored(),
+    lambda guess, x: guess(x).lerp(guess(x[..., torch.arange(x.shape[3] - 1, -1, -1)]).flip(3), 0.5),
+    lambda guess, x: torch.stack([guess(x), guess(x.flip(-1)).flip(-1)]).mean(0),
+]
+WRONG["both_sides"] = {
+    "mirror the second answer back": mirrored(told=lambda x: x),
+    "must be shown the mirrored picture": mirrored(shown=lambda x: x),
+    "That is the sum": mirrored(mix=lambda a, b: a + b),
+    "not up and down": mirrored(lambda x: x.flip(2), lambda x: x.flip(2)),
+    "turns the picture upside down": mirrored(lambda x: x.rot90(2, (2, 3)), lambda x: x.rot90(2, (2, 3))),
+    "turned the batch round": mirrored(lambda x: x.flip(0), lambda x: x.flip(0)),
+    "exchanged the colours": mirrored(lambda x: x.flip(1), lambda x: x.flip(1)),
+    "the mirrored way alone": mirrored(mix=lambda a, b: b),
+    "the mirrored one is missing": lambda guess, x: guess(x),
+    "you want the mean": mirrored(mix=lambda a, b: a - b),
+    "your answer[0, 0, 0, 0] should be": lambda guess, x: x,
 }
 
 

@@ -12,9 +12,11 @@ import diffusion101
 from diffusion101 import checkpoint
 from diffusion101.core import schedules
 from diffusion101.core.denoiser import Denoiser
+from diffusion101.data.images import STAND_INS
+from diffusion101.data.sources import SOURCES
 from diffusion101.networks import Labels, Level, UNet, UNetConfig
 from diffusion101.reading import read
-from diffusion101.scoring.judge import load_classifier
+from diffusion101.scoring.judge import judge_of, load_classifier
 from diffusion101.training import recipe, tasks
 
 CONFIG = UNetConfig(levels=(Level(16), Level(16)), time=16, condition=Labels(10))
@@ -207,6 +209,22 @@ def test_every_committed_file_is_of_some_kind():
     assert sorted(committed("denoiser") + committed("lora") + committed("classifier")) == checkpoint.names()
 
 
+def published(used: str, asked: str) -> bool:
+    """Whether these are the data that were asked for, if in another file format: nothing that was drawn on the spot."""
+    return used in SOURCES and used in (asked, *STAND_INS.get(asked, ()))
+
+
+@pytest.mark.parametrize("name", committed("classifier"))
+def test_committed_judges(name):
+    """Each loads, judges the published data that it was trained on, and carries its own accuracy."""
+    classifier = load_classifier(name)
+    about, chosen = classifier.about, judge_of(classifier.about["data"])
+    assert about["data"] in SOURCES and (chosen.weights, chosen.recipe) == (name, about["recipe"]["name"])
+    assert classifier.options["layout"] == chosen.layout
+    assert about["images"] > 100_000 and about["hardware"] and about["version"]
+    assert 0.5 < about["scores"]["accuracy"] < 1 and about["scores"]["samples"] == 10_000
+
+
 @pytest.mark.parametrize("name", committed("denoiser"))
 def test_committed_weights(name):
     """Each loads, is what its recipe builds, and carries its scores with n, seed, hardware and floor."""
@@ -216,7 +234,8 @@ def test_committed_weights(name):
     built = tasks.task(replace(learned, model=replace(learned.model, start=None))).build()
     assert built.network.config == denoiser.network.config and built.schedule.spec == denoiser.schedule.spec
     assert built.predict == denoiser.predict and about["images"] == learned.steps * learned.train.batch
-    assert about["data"] == "mnist" and about["images"] > 20_000 and about["hardware"] and about["version"]
+    assert published(about["data"], learned.data.name) and about["images"] > 20_000
+    assert about["hardware"] and about["version"]
     judged = SCORED - {"frechet", "floor"} | {"scenes"} if learned.data.scenes else SCORED
     assert set(about["scores"]) >= judged
 

@@ -275,6 +275,20 @@ def test_every_option_is_heard(here):
     assert drawn("e", again) == drawn("f", again)
 
 
+def test_labels_are_asked_for_by_name_where_their_data_set_names_them(here, capsys):
+    write(here / "photographs.safetensors", LABELS, data="cifar10-jpeg")
+    drawn("a", "--model photographs.safetensors --label horse 8")
+    drawn("b", "--model photographs.safetensors --prompt 7 ship")
+    first, second = Image.open("a.png"), Image.open("b.png")
+    assert first.tobytes() == second.tobytes() and json.loads(first.text["diffusion101"])["condition"] == ["horse", "8"]
+    assert main("sample --again a.png --out c.png".split()) == 0 and Image.open("c.png").tobytes() == first.tobytes()
+    capsys.readouterr()
+    said = (
+        "'hors' is no label of this model; its labels go from 0 to 9, or by name: airplane, automobile, bird, cat, deer"
+    )
+    refuses("sample --model photographs.safetensors --size 8 --out d.png --label hors", said, capsys, here)
+
+
 def test_what_is_asked_for_is_drawn_in_that_order(here, monkeypatch):
     requests = []
     real = commands.draw

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from diffusion101 import checkpoint, data
-from diffusion101.data import Flipped, images
+from diffusion101.data import Flipped, images, synthetic
+from diffusion101.data.sources import kinds
 from diffusion101.networks import Labels, Level, UNetConfig
 from diffusion101.scoring import judge
 from diffusion101.scoring.classifier import LAYOUTS, Classifier, shift
@@ -94,12 +95,32 @@ def test_pictures_that_went_through_jpeg_are_called_so(folder, cifar):
     assert data.load("cifar10").name == "cifar10"
 
 
-def test_no_cifar10_at_all(folder, cifar):
+def test_no_cifar10_at_all(folder, cifar, small_synthetic):
+    """Digits in colour stand in, unless it is asked not to be so."""
     cifar.there = False
-    for name in ("cifar10", "cifar10-jpeg"):
+    for how in (dict(name="cifar10-jpeg"), dict(name="cifar10", stand_in=False)):
         with pytest.raises(ValueError, match="CIFAR-10.* is neither in .* nor can it be downloaded"):
-            data.load(name)
-    assert cifar.asked == [True]
+            data.load(**how)
+    found = data.load("cifar10")
+    assert found.name == "synthetic-colour" and found.images.shape == (300, 3, 32, 32)
+    assert found.sentence == "This notebook uses 300 digits drawn on the spot (CIFAR-10 could not be had)."
+    assert cifar.asked == [True, True]
+
+
+def test_digits_in_colour_are_the_grey_ones_in_two_colours():
+    grey, labels = synthetic.dataset(30, 32, seed=4)
+    x, same = synthetic.coloured(30, seed=4)
+    assert torch.equal(labels, same) and x.shape == (30, 3, 32, 32) and x.dtype == torch.uint8
+    ground = x[:, :, 0, 0]  # the outermost pixels hold no ink
+    assert (ground.float().std(0) > 40).all(), "each picture has its own"
+    flat = grey.expand(-1, 3, -1, -1) == 0
+    assert torch.equal(x[flat], ground[:, :, None, None].expand_as(x)[flat])
+    assert torch.equal(x, synthetic.coloured(30, seed=4)[0]) and not torch.equal(x, synthetic.coloured(30, seed=5)[0])
+
+
+def test_labels_have_names_where_the_data_set_has():
+    assert len(kinds("cifar10")) == len(set(kinds("cifar10"))) == 10 and kinds("cifar10-jpeg") == kinds("cifar10")
+    assert kinds("cifar10")[7] == "horse" and kinds("mnist") == kinds("folder") == kinds(None) == kinds([1]) == ()
 
 
 def test_flips():

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 import yaml
 
-from diffusion101 import __version__, checkpoint
+from diffusion101 import __version__, checkpoint, commands
 from diffusion101.__main__ import parser
 from diffusion101.scoring import scenes
 from diffusion101.scoring.score import scoreboard
@@ -40,9 +40,8 @@ def test_its_commands_are_understood(command):
     elif a.command in ("sample", "evaluate") and a.model and not a.model.startswith("runs/"):
         model = checkpoint.load(a.model)
         model.schedule.times(a.steps)
-        words = a.command == "sample" and (a.digits or a.prompt)
-        if words:
-            model.condition.parse(words)
+        if a.command == "sample":
+            commands.asked(commands.ordered(a), model)
         if a.lora:
             checkpoint.load_lora(model, a.lora, merge=a.merge)
 

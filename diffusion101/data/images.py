@@ -17,9 +17,10 @@ from . import synthetic
 from .sources import SOURCES, gathered
 
 SHAPES = {name: source.shape for name, source in SOURCES.items()}  # (C, H, W), as published or by default
-SHAPES |= {"synthetic": (1, 28, 28), "folder": (3, 64, 64)}
+SHAPES |= {"synthetic": (1, 28, 28), "synthetic-colour": (3, 32, 32), "folder": (3, 64, 64)}
 NAMES = tuple(SHAPES)
-STAND_INS = {"mnist": "synthetic", "cifar10": "cifar10-jpeg"}
+STAND_INS = {"mnist": ("synthetic",), "cifar10": ("cifar10-jpeg", "synthetic-colour")}  # the first that is at hand
+DRAWN = {"synthetic": synthetic.dataset, "synthetic-colour": synthetic.coloured}
 SYNTHETIC = {"train": (60_000, 1), "test": (10_000, 2)}  # how many, seed
 
 
@@ -97,9 +98,9 @@ def load(
     """A data set of NAMES; split "train" or "test"; size of the pictures' sides, None: as published.
 
     Looks in the cache, then in DIFFUSION101_DATA, then downloads. Where MNIST cannot be had, synthetic digits stand in,
-    and for CIFAR-10 the same pictures as JPEG if they are in DIFFUSION101_DATA (Images.name tells); with
-    stand_in=False, and always for FashionMNIST, a ValueError says so. path of "folder": where it is, seen from
-    DIFFUSION101_DATA.
+    and for CIFAR-10 the same pictures as JPEG if they are in DIFFUSION101_DATA, else synthetic digits in colour
+    (Images.name tells); with stand_in=False, and always for FashionMNIST, a ValueError says so. path of "folder": where
+    it is, seen from DIFFUSION101_DATA.
     """
     if name not in NAMES:
         raise ValueError(f"unknown data {name!r}; there are {', '.join(NAMES)}")
@@ -114,14 +115,13 @@ def load(
         images, labels = gathered(folder() / Path(path).expanduser(), split, size)
         return Images(name, images, labels, f"This notebook uses {len(images):,} pictures from a folder.")
     cached = folder() / "cache" / f"{name}-{split}.safetensors"
-    if name == "synthetic" and size != 28:
-        images, labels = synthetic.dataset(SYNTHETIC[split][0], size=size, seed=SYNTHETIC[split][1])
+    if name in DRAWN and size != SHAPES[name][1]:
+        images, labels = DRAWN[name](SYNTHETIC[split][0], size=size, seed=SYNTHETIC[split][1])
     elif (found := _cached(cached, SHAPES[name])) is not None:
         images, labels = found
     else:
-        other = STAND_INS.get(name) if stand_in else None
-        if other in SOURCES and not SOURCES[other].there(folder(), split):
-            other = None
+        others = STAND_INS.get(name, ()) if stand_in else ()
+        other = next((o for o in others if o in DRAWN or SOURCES[o].there(folder(), split)), None)
         try:
             images, labels = _make(name, split, download=other not in SOURCES)  # what is at hand spares a download
         except (OSError, RuntimeError, ValueError, AssertionError, KeyError):  # no network, or a file cut short
@@ -150,11 +150,11 @@ def _cached(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor] | 
 
 
 def _make(name: str, split: str, download: bool) -> tuple[Tensor, Tensor]:
-    if name != "synthetic":
+    if name not in DRAWN:
         return SOURCES[name].make(folder(), split, download)
     count, seed = SYNTHETIC[split]
     print(f"Drawing {count:,} digits, once; about {count / 4000:.0f} seconds.", file=sys.stderr)
-    return synthetic.dataset(count, seed=seed)
+    return DRAWN[name](count, seed=seed)
 
 
 def _keep(path: Path, images: Tensor, labels: Tensor) -> None:

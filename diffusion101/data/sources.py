@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ class Source:
     title  what people call it; what: what its pictures are, in a sentence
     shape  of a picture (C, H, W)
     make   (data folder, split, whether it may be downloaded) -> pictures and labels
+    kinds  what each label is called, in one word; empty where the number says it all
     files  where it lies in the data folder if it cannot be downloaded, "{}" for the split
     """
 
@@ -36,6 +38,7 @@ class Source:
     what: str
     shape: tuple[int, int, int]
     make: Callable[[Path, str, bool], tuple[Tensor, Tensor]]
+    kinds: tuple[str, ...] = ()
     files: str = ""
 
     def there(self, root: Path, split: str) -> bool:
@@ -67,18 +70,25 @@ def unpacked(files: str, root: Path, split: str, download: bool) -> tuple[Tensor
 
 
 PACKED = "cifar10_jpeg/{}.npz"
+PHOTOGRAPHED = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SOURCES = {
     "mnist": Source("MNIST", "real MNIST pictures", (1, 28, 28), partial(published, "MNIST")),
     "fashion": Source("FashionMNIST", "real FashionMNIST pictures", (1, 28, 28), partial(published, "FashionMNIST")),
-    "cifar10": Source("CIFAR-10", "real CIFAR-10 pictures", (3, 32, 32), partial(published, "CIFAR10")),
+    "cifar10": Source("CIFAR-10", "real CIFAR-10 pictures", (3, 32, 32), partial(published, "CIFAR10"), PHOTOGRAPHED),
     "cifar10-jpeg": Source(
         "CIFAR-10 as JPEG",
         "CIFAR-10 pictures that went through JPEG compression once",
         (3, 32, 32),
         partial(unpacked, PACKED),
+        PHOTOGRAPHED,
         PACKED,
     ),
 }
+
+
+def kinds(name: Any) -> tuple[str, ...]:
+    """What the labels of the data set of this name are called; () where they are numbers, or the name is not known."""
+    return SOURCES[name].kinds if isinstance(name, str) and name in SOURCES else ()
 
 
 def gathered(root: Path, split: str, size: int) -> tuple[Tensor, Tensor]:

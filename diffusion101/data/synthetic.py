@@ -91,6 +91,14 @@ def dataset(count: int, size: int = 28, seed: int = 0) -> tuple[Tensor, Tensor]:
     return draw(labels, size, generator), labels
 
 
+def coloured(count: int, size: int = 32, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """As dataset, each digit in a colour of its own on a ground of another: (count, 3, size, size) uint8."""
+    images, labels = dataset(count, size, seed)
+    pens = torch.randint(256, (2, count, 3, 1, 1), generator=torch.Generator().manual_seed(seed))
+    parts = zip(images.split(1000), *(colour.float().split(1000) for colour in pens))
+    return torch.cat([(ground + ink / 255 * (pen - ground)).round().byte() for ink, ground, pen in parts]), labels
+
+
 def check_size(size: int) -> None:
     """Raise ValueError if size x size pixels are too few for a digit."""
     if size < 8:

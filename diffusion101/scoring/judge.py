@@ -22,7 +22,8 @@ class Judge:
 
 DIGITS = Judge("classifier", "mnist-classifier", "digits")
 COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour")
-JUDGES = {"mnist": DIGITS, "fashion": DIGITS, "synthetic": DIGITS, "cifar10": COLOUR, "cifar10-jpeg": COLOUR}
+JUDGES = {"mnist": DIGITS, "fashion": DIGITS, "synthetic": DIGITS}
+JUDGES |= {"cifar10": COLOUR, "cifar10-jpeg": COLOUR, "synthetic-colour": COLOUR}
 
 
 def judge_of(data: str) -> Judge:
