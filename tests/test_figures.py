@@ -24,3 +24,14 @@ def test_both_ways_keeps_the_pictures_in_order_and_draws_two_arrows():
         thick = half.sum(0)
         tips.append("left" if thick[: width // 4].max() > thick[-width // 4 :].max() else "right")
     assert tips == ["left", "right"]
+
+
+def test_a_drawing_of_a_unet_has_a_skip_for_each_block_and_a_way_down_for_each_halving():
+    def colours(levels):
+        pixels = np.asarray(Image.open(BytesIO(plot.unet(levels).png)).convert("RGB"), dtype=int)
+        wanted = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (plot.DATA, plot.PREDICTION)]
+        return [(abs(pixels - np.array(colour)).max(2) < 40).sum() for colour in wanted]
+
+    (skips, ways), (more, _) = colours([(4, 1)]), colours([(4, 2)])
+    assert more > 1.3 * skips > 0 and ways == 0
+    assert colours([(4, 1), (8, 1)])[1] > 50
