@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffusion101.figures import plot
+from diffusion101.figures import architecture, plot
 
 
 def test_both_ways_keeps_the_pictures_in_order_and_draws_two_arrows():
@@ -28,7 +28,7 @@ def test_both_ways_keeps_the_pictures_in_order_and_draws_two_arrows():
 
 def test_a_drawing_of_a_unet_has_a_skip_for_each_block_and_a_way_down_for_each_halving():
     def colours(levels):
-        pixels = np.asarray(Image.open(BytesIO(plot.unet(levels).png)).convert("RGB"), dtype=int)
+        pixels = np.asarray(Image.open(BytesIO(architecture.unet(levels).png)).convert("RGB"), dtype=int)
         wanted = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (plot.DATA, plot.PREDICTION)]
         return [(abs(pixels - np.array(colour)).max(2) < 40).sum() for colour in wanted]
 
