@@ -467,6 +467,71 @@ WRONG["receptive_field"] = {
 }
 
 
+def wired(push=lambda before, h: h, pop=lambda skips, h: skips.pop(), join=None, below=lambda h, grown: h + grown):
+    join = join or (lambda h, skip: torch.cat([h, skip], 1))
+
+    def answer(stage, h, embs):
+        skips = []
+        for block in stage.down:
+            before, h = h, block(h, embs)
+            skips.append(push(before, h))
+        if stage.inner is not None:
+            h = below(h, stage.grow(answer(stage.inner, stage.shrink(h), embs)))
+        for block in stage.up:
+            h = block(join(h, pop(skips, h)), embs)
+        return h
+
+    return answer
+
+
+def in_one_line(stage, h, embs):
+    ways = [h := block(h, embs) for block in stage.down]
+    if stage.inner:
+        h = h + stage.grow(stage.inner(stage.shrink(h), embs))
+    for block, skip in zip(stage.up, ways[::-1]):
+        h = block(torch.cat((h, skip), -3), embs=embs)
+    return h
+
+
+def without(what):
+    def answer(stage, h, embs):
+        part = replace(stage, **{what: None if what == "inner" else []})
+        if stage.inner and what != "inner":
+            part.inner = lambda h, embs: answer(stage.inner, h, embs)
+        return in_one_line(part, h, embs)
+
+    return answer
+
+
+def hollow(stage, h, embs):
+    return in_one_line(replace(stage, inner=(lambda h, embs: h) if stage.inner else None), h, embs)
+
+
+def early(stage, h, embs):
+    h = h + stage.grow(early(stage.inner, stage.shrink(h), embs)) if stage.inner else h
+    return without("inner")(stage, h, embs)
+
+
+RIGHT["stage"] = [wired(), in_one_line, lambda stage, h, embs: stage(h, embs)]
+WRONG["stage"] = {
+    "first h, then the skip": wired(join=lambda h, skip: torch.cat([skip, h], 1)),
+    "the one pushed last is popped first": wired(pop=lambda skips, h: skips.pop(0)),
+    "one skip again and again": wired(pop=lambda skips, h: skips[-1]),
+    "h itself": wired(pop=lambda skips, h: h),
+    "push what it answers": wired(push=lambda before, h: before),
+    "h got lost": wired(below=lambda h, grown: grown),
+    "reads h and a skip side by side": wired(join=lambda h, skip: h + skip),
+    "what grow answers is added": wired(below=lambda h, grown: torch.cat([h, grown], 1)),
+    "was not told the time": lambda stage, h, embs: stage.down[0](h),
+    "the same tensor": wired(below=lambda h, grown: h.add_(grown)),
+    "The smaller stage is left out": without("inner"),
+    "The way up is missing": without("up"),
+    "The smaller stage comes too early": early,
+    "nothing happens between": hollow,
+    "differ in shape": lambda stage, h, embs: (h, embs),
+}
+
+
 def cost(a, b, k, side, level, root=None):
     return k * k * a * b * (side // 2**level if root is None else root) ** 2
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffusion101.figures import plot
+from diffusion101.figures import architecture, plot
 
 
 def test_both_ways_keeps_the_pictures_in_order_and_draws_two_arrows():
@@ -50,3 +50,14 @@ def test_the_running_mean_weighs_what_was_seen_and_nothing_else():
     for n, mean in enumerate(plot.running_mean(history), 1):
         weights = 0.97 ** np.arange(n)[::-1]
         assert np.isclose(mean, (weights * history[:n]).sum() / weights.sum())
+
+
+def test_a_drawing_of_a_unet_has_a_skip_for_each_block_and_a_way_down_for_each_halving():
+    def colours(levels):
+        pixels = np.asarray(Image.open(BytesIO(architecture.unet(levels).png)).convert("RGB"), dtype=int)
+        wanted = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (plot.DATA, plot.PREDICTION)]
+        return [(abs(pixels - np.array(colour)).max(2) < 40).sum() for colour in wanted]
+
+    (skips, ways), (more, _) = colours([(4, 1)]), colours([(4, 2)])
+    assert more > 1.3 * skips > 0 and ways == 0
+    assert colours([(4, 1), (8, 1)])[1] > 50

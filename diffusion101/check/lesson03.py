@@ -1,10 +1,16 @@
-"""Lesson 03: how far a network sees, what a convolution costs, what goes into the blocks on the way up."""
+"""Lesson 03: how far a network sees, the U, what a convolution costs, what goes into the blocks on the way up."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from .exercise import exercise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-__all__ = ["macs", "receptive_field", "up_inputs"]
+import torch
+from torch import Tensor
+
+from .exercise import exercise, normal
+
+__all__ = ["macs", "receptive_field", "stage", "up_inputs"]
 
 
 @exercise(
@@ -30,6 +36,107 @@ def receptive_field(layers: Sequence[tuple[int, int]], steps="", late=False, les
         field += sides * (kernel - less) * (after if late else step)
         step = after
     return field
+
+
+@dataclass
+class Part:
+    """A block, shrink or grow of a toy stage: it mixes channels, and says so if it is given too few or too many."""
+
+    name: str
+    reads: int
+    gives: int
+    resize: Callable[[Tensor], Tensor] | None = None  # None: a block, which must be told the time
+
+    def __call__(self, h: Tensor, embs: Sequence[Tensor] = ()) -> Tensor:
+        if h.shape[1] != self.reads:
+            raise ValueError(f"{self.name} reads {self.reads} channels, and you gave it {h.shape[1]}. {self.hint(h)}")
+        mix = normal(self.gives, self.reads, seed=self.reads + len(self.name)) / self.reads**0.5
+        h = torch.einsum("oc,bchw->bohw", mix, h)
+        if self.resize:
+            return self.resize(h)
+        if not len(embs):
+            raise ValueError(f"{self.name} was not told the time: block(h, embs)")
+        return (h + embs[0].mean()).tanh()
+
+    def hint(self, h: Tensor) -> str:
+        if self.name.startswith("up") and 2 * h.shape[1] == self.reads:
+            return "It reads h and a skip side by side: torch.cat([h, skip], dim=1)."
+        if self.name.startswith("up") and 2 * h.shape[1] == 3 * self.reads:
+            return "Only the skip is laid beside h; what grow answers is added."
+        return ""
+
+
+@dataclass
+class Toy:
+    """A networks.unet.Stage of parts that need no training."""
+
+    down: list[Part]
+    up: list[Part]
+    shrink: Part | None = None
+    inner: Toy | None = None
+    grow: Part | None = None
+
+    def __call__(self, h: Tensor, embs: Sequence[Tensor]) -> Tensor:
+        return stage.right(self, h, embs)
+
+
+def toy(*levels: tuple[int, int]) -> Toy:
+    """levels: (channels, blocks), full size first."""
+    (width, blocks), *deeper = levels
+    down = [Part(f"down[{i}]", width, width) for i in range(blocks)]
+    up = [Part(f"up[{i}]", 2 * width, width) for i in range(blocks)]
+    if not deeper:
+        return Toy(down, up)
+    shrink = Part("shrink", width, deeper[0][0], lambda h: h[..., ::2, ::2])
+    grow = Part("grow", deeper[0][0], width, lambda h: h.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    return Toy(down, up, shrink, toy(*deeper), grow)
+
+
+@exercise(
+    cases=lambda: [
+        (toy(*levels), normal(2, 4, 8, 8), [normal(2, 5, seed=1)])
+        for levels in ([(4, 1)], [(4, 2)], [(4, 1), (6, 1)], [(4, 1), (6, 2), (10, 3)])
+    ],
+    done="Correct: that is the whole U, for any number of resolutions.",
+    mistakes={
+        "The two are exchanged: first h, then the skip.": dict(order=-1),
+        "The skips come from the wrong end: the one pushed last is popped first.": dict(end=0),
+        "You use one skip again and again: pop takes it off the pile.": dict(end="last"),
+        "What you lay beside h is h itself: pop a skip.": dict(end="h"),
+        "You pushed what went into the block: push what it answers.": dict(push="before"),
+        "You wrote into h (h += ...), and the skip is the same tensor: write h = h + ...": dict(push="in place"),
+        "h got lost: the smaller stage computes a change, and the change is added to h.": dict(past=0),
+        "The smaller stage is left out: it stands between the way down and the way up.": dict(inner="out"),
+        "You shrink and grow, but nothing happens between: go through stage.inner there.": dict(inner="empty"),
+        "The smaller stage comes too early: after the last block down.": dict(when="early"),
+        "The smaller stage comes too late: before the first block up.": dict(when="late"),
+        "The way down is missing: every block of stage.down in turn.": dict(down=0),
+        "The way up is missing: every block of stage.up in turn.": dict(up=0),
+    },
+)
+def stage(
+    parts: Toy, h: Tensor, embs: Sequence[Tensor], order=1, end=-1, push="", past=1, inner="", when="", down=1, up=1
+) -> Tensor:
+    """stage(stage, h, embs): h (B, C, H, W) through this resolution of a UNet and all smaller ones; the same shape."""
+    slips = dict(order=order, end=end, push=push, past=past, inner=inner, when=when, down=down, up=up)
+
+    def below(h: Tensor, now: str) -> Tensor:
+        if parts.inner is None or inner == "out" or now != when:
+            return h
+        small = parts.shrink(h)
+        small = small if inner == "empty" else stage.right(parts.inner, small, embs, **slips)
+        return past * h + parts.grow(small)
+
+    skips, h = [], below(h, "early")
+    for block in parts.down:
+        before, h = h, block(h, embs) if down else h
+        skips.append(before if push == "before" else h)
+    h = below(h, "")
+    skips[-1] = h if push == "in place" else skips[-1]
+    for block in parts.up if up else ():
+        skip = {"last": skips[-1:], "h": [h]}.get(end) or [skips.pop(end)]
+        h = block(torch.cat([h, *skip][::order], dim=1), embs)
+    return below(h, "late")
 
 
 @exercise(

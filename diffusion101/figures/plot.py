@@ -15,7 +15,7 @@ from .tiling import tile
 
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
-MODELS = {"M1": "#E69F00", "M2": "#009E73"}  # a curve named so, or "M1, ...", has this colour in every figure
+MODELS = {"M1": "#E69F00", "M2": "#009E73", "M3": "#CC79A7"}  # of a curve named so, or "M1, ...", in every figure
 
 
 def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-1, 1), cmap: str = "gray") -> None:

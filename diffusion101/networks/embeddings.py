@@ -28,4 +28,4 @@ class TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(sinusoidal(t, self.width))
+        return self.mlp(sinusoidal(t, self.width).to(self.mlp[0].weight.dtype))
