@@ -15,7 +15,7 @@ from torch import nn
 from diffusion101 import check, lora, process, schedules
 from diffusion101.core.guidance import guide
 from diffusion101.core.process import Denoised
-from diffusion101.networks import Labels, Level, UNet, UNetConfig, Words
+from diffusion101.networks import Level, UNet, UNetConfig, Words
 from diffusion101.networks.attention import CrossAttention
 from diffusion101.networks.blocks import Modulation, ResBlock
 from diffusion101.networks.embeddings import sinusoidal
@@ -664,19 +664,20 @@ def whole(model, x, t, wanted, unwanted, w):
     return Denoised(a.x0 + w * (c.x0 - a.x0), a.eps + w * (c.eps - a.eps))
 
 
-def passed(n, steps, w):
-    """Counted where they pass."""
-    seen = []
+def towards(formula, part="x0", null=None):
+    def answer(model, x, t, y, w):
+        nothing = model.condition.empty(len(y)) if null is None else torch.full_like(y, null)
+        return formula(getattr(model(x, t, y), part), getattr(model(x, t, nothing), part), w)
 
-    def model(x, t, cond):
-        seen.append(len(x))
-        return Denoised(x, x)
+    return answer
 
-    model.condition = Labels(10)
-    denoise = guide(model, torch.zeros(n, dtype=torch.int64), w)
-    for _ in range(steps):
-        denoise(torch.zeros(n, 1), torch.ones(n, dtype=torch.int64))
-    return sum(seen)
+
+def each_alone(model, x, t, y, w):
+    rows = [
+        towards(lambda c, u, w: (1 - w) * u + w * c)(model, *(part[i : i + 1] for part in (x, t, y)), w)[0]
+        for i in range(len(y))
+    ]
+    return torch.stack(rows)
 
 
 RIGHT["drop"] = [
@@ -710,17 +711,44 @@ WRONG["away"] = {
     "the weight 1 - w": steer(lambda c, a, n, w: w * c),
     "for the unwanted label alone": steer(lambda c, a, n, w: a),
 }
-RIGHT["pictures_through"] = [passed, lambda n, steps, w: n * steps * (2 - (w in (0, 1)))]
-WRONG["pictures_through"] = {
-    "one of the two answers has no weight": lambda n, steps, w: 2 * n * steps,
-    "batching them saves calls, not pictures": lambda n, steps, w: n * steps,
-    "Between 0 and 1": lambda n, steps, w: n * steps * (1 + (w > 1)),
-    "At w = 1 only c is left": lambda n, steps, w: n * steps * (1 + (w != 0)),
-    "At w = 0 only u is left": lambda n, steps, w: n * steps * (1 + (w != 1)),
-    "each call takes a whole batch": lambda n, steps, w: steps,
-    "not w of them": lambda n, steps, w: n * steps * w,
-    "one for each answer": lambda n, steps, w: steps * (2 - (w in (0, 1))),
-    "multiply by steps": lambda n, steps, w: n * (2 - (w in (0, 1))),
+RIGHT["guided"] = [
+    towards(lambda c, u, w: u + w * (c - u)),
+    towards(lambda c, u, w: torch.lerp(u, c, w)),
+    lambda model, x, t, y, w: guide(model, y, w)(x, t).x0,
+    each_alone,
+]
+WRONG["guided"] = {
+    "ask once more with the null label": lambda model, x, t, y, w: model(x, t, y).x0,
+    "That is the answer to the null label": towards(lambda c, u, w: u),
+    "You walk the wrong way": towards(lambda c, u, w: u - w * (c - u)),
+    "You start at c": towards(lambda c, u, w: (1 + w) * c - w * u),
+    "Swapped": towards(lambda c, u, w: (1 - w) * c + w * u),
+    "The difference alone": towards(lambda c, u, w: w * (c - u)),
+    "That is w times c": towards(lambda c, u, w: w * c),
+    "You added w c to u": towards(lambda c, u, w: u + w * c),
+    "must sum to 1": towards(lambda c, u, w: c - w * u),
+    "You wrote c + u": towards(lambda c, u, w: u + w * (c + u)),
+    "but 0 is a digit": towards(lambda c, u, w: u + w * (c - u), null=0),
+    "You wrote 10 for the null label": towards(lambda c, u, w: u + w * (c - u), null=10),
+    "You guided eps": towards(lambda c, u, w: u + w * (c - u), "eps"),
+    "You returned both guesses": lambda model, x, t, y, w: guide(model, y, w)(x, t),
+}
+RIGHT["scale_at"] = [
+    lambda t, w, low, high: torch.where((t > low) & (t <= high), w, 1.0),
+    lambda t, w, low, high: [w if low < now <= high else 1 for now in t.tolist()],
+    lambda t, w, low, high: 1 + (w - 1) * ((low < t) & (t <= high)).float(),
+]
+WRONG["scale_at"] = {
+    "0 forgets the label": lambda t, w, low, high: w * ((low < t) & (t <= high)),
+    "Inside and outside are exchanged": lambda t, w, low, high: torch.where((low < t) & (t <= high), 1.0, w),
+    "low itself is outside: low < t": lambda t, w, low, high: torch.where((low <= t) & (t <= high), w, 1.0),
+    "high itself is inside: t <= high": lambda t, w, low, high: torch.where((low < t) & (t < high), w, 1.0),
+    "Both ends are the wrong way round": lambda t, w, low, high: torch.where((low <= t) & (t < high), w, 1.0),
+    "You forgot high": lambda t, w, low, high: torch.where(low < t, w, 1.0),
+    "You forgot low": lambda t, w, low, high: torch.where(t <= high, w, 1.0),
+    "join them with &": lambda t, w, low, high: torch.where((low < t) | (t <= high), w, 1.0),
+    "return w there, and 1 elsewhere": lambda t, w, low, high: (low < t) & (t <= high),
+    "Boolean value of Tensor": lambda t, w, low, high: w if low < t <= high else 1,
 }
 
 # Lesson 06

@@ -158,6 +158,14 @@ def test_guide(scale, expected):
     assert model.calls == 1 and (answer.x0 == expected).all() and (answer.eps == -expected).all()
 
 
+def test_guidance_in_an_interval_asks_one_of_the_two():
+    asked = {"guided": Two(), "plain": Two()}
+    denoise = guidance.interval(*(guidance.guide(model, torch.tensor([3]), 1) for model in asked.values()), 200, 700)
+    for t in (1000, 701, 700, 201, 200, 1):
+        denoise(torch.zeros(1, 2), torch.tensor([t]))
+    assert asked["guided"].calls == 2 and asked["plain"].calls == 4
+
+
 def test_guide_empties_whole_prompts():
     """The half that compares is told nothing at all; a short prompt is filled up."""
     told = []

@@ -1,4 +1,4 @@
-"""Lesson 05: dropping labels, steering away from a label, and what guidance costs."""
+"""Lesson 05: dropping labels, guidance, its interval, and steering away from a label."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from ..core.process import Denoised
 from ..networks import Labels
 from .exercise import exercise, normal
 
-__all__ = ["away", "drop", "pictures_through"]
+__all__ = ["away", "drop", "guided", "scale_at"]
 
 
 @exercise(
@@ -40,18 +40,80 @@ def drop(labels: Tensor, null: int, rate: float, u: Tensor, below="", instead: i
 
 
 def _model(x: Tensor, t: Tensor, cond: Tensor) -> Denoised:
-    eps = x * torch.tensor([0.3, -1.2, 0.8, 2.0])[cond][:, None] + cond[:, None] ** 2
-    return Denoised(eps / 7 - t[:, None], eps)
+    eps = x * (1.3 * cond).cos()[:, None] + cond[:, None] ** 2 / 10
+    return Denoised(eps / 7 - t[:, None] / 1000, eps)
 
 
-_model.condition = Labels(3)
+_model.condition = Labels(12)  # not ten, so that a 10 written by hand is no null label
+
+
+def _inputs() -> tuple[Tensor, Tensor]:
+    return normal(4, 5), torch.tensor([1, 9, 500, 1000])
+
+
+@exercise(
+    cases=lambda: [(_model, *_inputs(), torch.tensor([0, 1, 2, 0]), w) for w in (2.5, 0.4)],
+    done="Correct: two questions about the same x, and a walk from the one answer to the other.",
+    mistakes={
+        "You asked the network with the label alone: ask once more with the null label.": dict(mix="c"),
+        "That is the answer to the null label: ask once more with y.": dict(mix="u"),
+        "You walk the wrong way: the difference is c - u.": dict(mix="wrong way"),
+        "You start at c: start at u, so that w = 0 is the answer to the null label. (So it is in the paper.)": dict(
+            mix="paper"
+        ),
+        "Swapped: u is the answer to the null label, c the one to y.": dict(mix="swapped"),
+        "The difference alone is no picture: add it to u, where you start.": dict(mix="alone"),
+        "That is w times c: the answer u belongs in it, too, with the weight 1 - w.": dict(mix="one"),
+        "You added w c to u: it is w (c - u) that is added.": dict(mix="u + wc"),
+        "You subtract w u, but the weights of c and u must sum to 1.": dict(mix="c - wu"),
+        "You wrote c + u for c - u.": dict(mix="sum"),
+        "You asked label 0 for nothing, but 0 is a digit: model.condition.empty(len(y)) says nothing.": dict(null=0),
+        "You wrote 10 for the null label: another data set has another number of labels; "
+        "model.condition.empty(len(y)) knows it.": dict(null=10),
+        "You guided eps; the guess of x0 was asked for.": dict(part="eps"),
+        "You returned both guesses: the one of x0 was asked for.": lambda *case: torch.stack(
+            [guided.right(*case), guided.right(*case, part="eps")]
+        ),
+    },
+)
+def guided(model: Callable, x: Tensor, t: Tensor, y: Tensor, w: float, mix="", null: int | None = None, part="x0"):
+    """guided(model, x, t, y, w): the guess of x0 (B, ...) at guidance scale w, for labels y (B,)."""
+    nothing = model.condition.empty(len(y)) if null is None else torch.full_like(y, null)
+    u, c = (getattr(model(x, t, label), part) for label in (nothing, y))
+    wrong = {"c": c, "u": u, "wrong way": u + w * (u - c), "paper": c + w * (c - u), "swapped": c + w * (u - c)}
+    wrong |= {"alone": w * (c - u), "one": w * c, "u + wc": u + w * c, "c - wu": c - w * u, "sum": u + w * (c + u)}
+    return wrong.get(mix, u + w * (c - u))
 
 
 @exercise(
     cases=lambda: [
-        (_model, normal(4, 5), torch.tensor([1, 9, 500, 1000]), *torch.tensor([[0, 1, 2, 0], [1, 0, 1, 2]]), w)
-        for w in (2.5, 0.4)
+        (torch.tensor([1, 200, 201, 500, 700, 701, 1000]), *rest) for rest in ((4.0, 200, 700), (2, 0, 500))
     ],
+    done="Correct: outside of the interval the label is obeyed, and not insisted on.",
+    within=0,
+    mistakes={
+        "Outside of the interval w is 1, the plain answer to the label; 0 forgets the label.": dict(outside=0.0),
+        "Inside and outside are exchanged: w stands where low < t <= high.": dict(where="outside"),
+        "low itself is outside: low < t.": dict(where="low"),
+        "high itself is inside: t <= high.": dict(where="high"),
+        "Both ends are the wrong way round: low is outside, high is inside.": dict(where="both"),
+        "You forgot high: above it w is 1 again.": dict(where="above"),
+        "You forgot low: below it w is 1 again.": dict(where="below"),
+        "Every t is above low or below high: both must hold, so join them with & and not with |.": dict(where="or"),
+        "That says where the interval is: return w there, and 1 elsewhere.": lambda t, w, low, high: (
+            (low < t) & (t <= high)
+        ),
+    },
+)
+def scale_at(t: Tensor, w: float, low: int, high: int, outside=1.0, where="") -> Tensor:
+    """scale_at(t, w, low, high): the guidance scale (B,) at times t (B,): w where low < t <= high, else 1."""
+    wrong = {"outside": (t <= low) | (t > high), "low": (low <= t) & (t <= high), "high": (low < t) & (t < high)}
+    wrong |= {"both": (low <= t) & (t < high), "above": low < t, "below": t <= high, "or": t > -1}
+    return torch.where(wrong.get(where, (low < t) & (t <= high)), float(w), outside)
+
+
+@exercise(
+    cases=lambda: [(_model, *_inputs(), *torch.tensor([[0, 1, 2, 0], [1, 0, 1, 2]]), w) for w in (2.5, 0.4)],
     done="Correct: with the null label as the unwanted one it is lesson 05's guidance.",
     seen=lambda answer: answer.eps if isinstance(answer, Denoised) else answer,
     mistakes={
@@ -77,25 +139,3 @@ def away(
     wrong = {"plain": n + w * (c - n), "swapped": c + w * (a - c), "wrong way": a + w * (a - c), "wanted": c}
     wrong |= {"paper": c + w * (c - a), "unwanted": a, "one": w * c, "alone": w * (c - a)}
     return (wrong | {"n": n + w * (c - a), "c - a": c - w * a}).get(mix, a + w * (c - a))
-
-
-@exercise(
-    cases=lambda: [(10, 10, 2.0), (3, 20, 1.0), (7, 50, 0.0), (5, 4, 0.5)],
-    done="Correct: guidance doubles the work, whatever the sampler.",
-    within=0,
-    mistakes={
-        "At w = 0 and w = 1 one of the two answers has no weight, and is not computed.": dict(one=()),
-        "Guidance needs two answers per step; batching them saves calls, not pictures.": dict(two=1),
-        "Between 0 and 1 both answers count as well: only w = 0 and w = 1 need one.": dict(one=(0, 0.5, 1)),
-        "At w = 1 only c is left: u + 1 (c - u) = c.": dict(one=(0,)),
-        "At w = 0 only u is left: nobody needs c.": dict(one=(1,)),
-        "Those are the calls of the network; each call takes a whole batch of pictures.": dict(two=1, batch=0),
-        "Those are calls, one for each answer; every call takes n pictures.": dict(batch=0),
-        "Every step takes all n pictures through the network: multiply by steps.": dict(every=0),
-        "steps + 1 times stand in the table, but there are steps of them to take.": dict(more=1),
-        "At w = 2.5 you compute two answers, not w of them.": lambda n, steps, w: n * steps * w,
-    },
-)
-def pictures_through(n: int, steps: int, w: float, one=(0, 1), two=2, batch=1, every=1, more=0) -> int:
-    """pictures_through(n, steps, w): how many pass the network while guidance.guide draws n pictures."""
-    return n**batch * (steps + more) ** every * (1 if w in one else two)

@@ -37,6 +37,18 @@ def guide(model: Callable[..., Denoised], cond: Tensor, scale: float) -> Denoise
     return denoise
 
 
+def interval(guided: Denoise, plain: Denoise, low: int, high: int) -> Denoise:
+    """guided where low < t <= high, plain elsewhere: guidance for a part of the way (Kynkäänniemi et al. 2024).
+
+    All pictures of a call are at the same t, as in every sampler here, so only one of the two is asked.
+    """
+
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
+        return guided(x, t) if low < t[0] <= high else plain(x, t)
+
+    return denoise
+
+
 def clip(denoise: Denoise, s: Schedule, low: float = -1.0, high: float = 1.0) -> Denoise:
     """Clamp x0 into [low, high] and derive eps from it again, so that x = signal x0 + noise eps still holds."""
 

@@ -15,7 +15,7 @@ from .tiling import tile
 
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
-MODELS = {"M1": "#E69F00", "M2": "#009E73", "M3": "#CC79A7"}  # of a curve named so, or "M1, ...", in every figure
+MODELS = {"M1": "#E69F00", "M2": "#009E73", "M3": "#CC79A7", "M5": "#56B4E9"}  # of a curve named so, or "M1, ..."
 
 
 def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-1, 1), cmap: str = "gray") -> None:
@@ -258,4 +258,15 @@ def stack(*rows: Sequence[Picture]) -> Picture:
         for p in row:
             fig.figimage(p, left, bottom + heights[i] - p.shape[0])
             left += p.shape[1]
+    return Picture(fig)
+
+
+def clouds(sets: dict[str, Tensor], data: Tensor, limit: float = 3.0) -> Picture:
+    """Clouds of 2-D points (N, 2), a panel each, and the data (M, 2) beneath every one of them."""
+    fig, [axes] = figure(1, len(sets), width=min(2.7 * len(sets), 11), height=3.0)
+    for ax, (name, xy) in zip(axes, sets.items()):
+        ax.scatter(*data.T, s=3, alpha=0.35, color=DATA, linewidths=0, label="data")
+        ax.scatter(*xy.T, s=3, alpha=0.5, color=PREDICTION, linewidths=0, label="samples")
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal", title=name)
+    axes[0].legend(frameon=False, loc="upper left", markerscale=4)
     return Picture(fig)
