@@ -754,25 +754,44 @@ WRONG["scale_at"] = {
 # Lesson 06
 
 
-def by_the_package(q, k):
-    attend = CrossAttention(q.shape[1], k.shape[1], 1)
+def by_the_package(q, k, v):
+    attend = CrossAttention(q.shape[1], q.shape[1], 1)
     attend.keep = True
     with torch.no_grad():
         for layer in (attend.to_q, attend.to_k):
             layer.weight.copy_(torch.eye(q.shape[1]))
         attend(q[None], k[None])
-    return attend.maps[0, 0]
+    return attend.maps[0, 0] @ v
 
 
-def in_place(q, k):
+def attended(q, k, v, root=lambda d: d**0.5, over=1):
+    return torch.softmax(q @ k.T / root(q.shape[1]), over) @ v
+
+
+def in_place(q, k, v):
     q /= q.shape[1] ** 0.5
     w = (q @ k.T).exp_()
     w /= w.sum(1, keepdim=True)
-    return w
+    return w @ v
 
 
-def shown(prompts):
-    return {(a, b) for a, b in prompts.tolist() if a < 10 and b < 10}
+def pixel_by_pixel(q, k, v):
+    found = []
+    for asking in q:
+        scores = [math.exp(sum(a * b for a, b in zip(asking.tolist(), key.tolist())) / len(asking) ** 0.5) for key in k]
+        found.append(sum(score / sum(scores) * value for score, value in zip(scores, v)))
+    return found
+
+
+def halves_by_loops(height, width):
+    return [[1, 0] if column < width // 2 else [0, 1] for _ in range(height) for column in range(width)]
+
+
+def painted(height, width):
+    canvas = torch.zeros(height, width, 2, dtype=torch.bool)
+    canvas[:, : width // 2, 0] = True
+    canvas[:, width // 2 :, 1] = True
+    return canvas.flatten(0, 1)
 
 
 def alive(least, keep=False):
@@ -786,36 +805,45 @@ def alive(least, keep=False):
     return count
 
 
-RIGHT["attention_weights"] = [lambda q, k: (q @ k.T / q.shape[1] ** 0.5).softmax(-1), by_the_package, in_place]
-WRONG["attention_weights"] = {
-    "You forgot sqrt(d)": lambda q, k: torch.softmax(q @ k.T, -1),
-    "You divided by d": lambda q, k: torch.softmax(q @ k.T / q.shape[1], -1),
-    "You multiplied by sqrt(d)": lambda q, k: torch.softmax(q @ k.T * q.shape[1] ** 0.5, -1),
-    "the number of keys": lambda q, k: torch.softmax(q @ k.T / k.shape[0] ** 0.5, -1),
-    "ran over the pixels": lambda q, k: torch.softmax(q @ k.T / q.shape[1] ** 0.5, 0),
-    "Queries and keys are exchanged": lambda q, k: torch.softmax(k @ q.T / q.shape[1] ** 0.5, -1),
-    "but transposed": lambda q, k: torch.softmax(q @ k.T / q.shape[1] ** 0.5, -1).T,
-    "One softmax over everything": lambda q, k: (s := (q @ k.T / q.shape[1] ** 0.5).exp()) / s.sum(),
-    "Those are the scores": lambda q, k: q @ k.T / q.shape[1] ** 0.5,
-    "All on the best token": lambda q, k: nn.functional.one_hot((q @ k.T).argmax(1), len(k)),
-    "your answer[0, 0] should be": lambda q, k: torch.full((len(q), len(k)), 0.5),
-    "stopped with RuntimeError": lambda q, k: q @ k,
-}
-RIGHT["never_shown"] = [
-    lambda p: 100 - len(shown(p)),
-    lambda p: int((torch.bincount((p @ torch.tensor([11, 1])), minlength=121).view(11, 11)[:10, :10] == 0).sum()),
+RIGHT["attention"] = [
+    attended,
+    by_the_package,
+    in_place,
+    pixel_by_pixel,
+    lambda q, k, v: F.scaled_dot_product_attention(q[None], k[None], v[None])[0],
 ]
-WRONG["never_shown"] = {
-    "however often": lambda p: 100 - sum(a < 10 and b < 10 for a, b in p.tolist()),
-    "A prompt with token 10": lambda p: 100 - len(set(map(tuple, p.tolist()))),
-    "the left token only": lambda p: 100 - len({tuple(row) for row in p.tolist() if row[0] < 10}),
-    "the right token only": lambda p: 100 - len({tuple(row) for row in p.tolist() if row[1] < 10}),
-    "10 a + b": lambda p: 100 - len({10 * a + b for a, b in p.tolist()}),
-    "mind the order": lambda p: 100 - len({tuple(sorted(pair)) for pair in shown(p)}),
-    "That is how many were shown": lambda p: len(shown(p)),
-    "There are 100 numbers": lambda p: 90 - len(shown(p)),
-    "Those are the prompts that are left": lambda p: 100 - len(p),
-    "your answer should be": lambda p: 30,
+WRONG["attention"] = {
+    "You forgot sqrt(d)": lambda *a: attended(*a, root=lambda d: 1),
+    "You divided by d": lambda *a: attended(*a, root=lambda d: d),
+    "You multiplied by sqrt(d)": lambda *a: attended(*a, root=lambda d: d**-0.5),
+    "the number of keys": lambda q, k, v: attended(q, k, v, root=lambda d: len(k) ** 0.5),
+    "the number of queries": lambda q, k, v: attended(q, k, v, root=lambda d: len(q) ** 0.5),
+    "the width of a value": lambda q, k, v: attended(q, k, v, root=lambda d: v.shape[1] ** 0.5),
+    "ran over the pixels": lambda *a: attended(*a, over=0),
+    "turns hard. And: The softmax ran over the pixels": lambda *a: attended(*a, root=lambda d: 1, over=0),
+    "One softmax over everything": lambda q, k, v: (s := (q @ k.T / q.shape[1] ** 0.5).exp()) / s.sum() @ v,
+    "you mixed with the scores": lambda q, k, v: q @ k.T / q.shape[1] ** 0.5 @ v,
+    "divide each row by its sum": lambda q, k, v: (q @ k.T / q.shape[1] ** 0.5).exp() @ v,
+    "You divided the scores by their sum": lambda q, k, v: (s := q @ k.T) / s.sum(1, keepdim=True) @ v,
+    "All from the best token": lambda q, k, v: v[(q @ k.T).argmax(1)],
+    "Each token counts the same": lambda q, k, v: v.mean(0).expand(len(q), -1),
+    "Those are the weights": lambda q, k, v: torch.softmax(q @ k.T / q.shape[1] ** 0.5, 1),
+    "You mixed the keys": lambda q, k, v: attended(q, k, k),
+    "but transposed": lambda *a: attended(*a).T,
+    "your answer[0, 0] should be": lambda q, k, v: attended(q, k, v) + 1,
+    "stopped with RuntimeError": lambda q, k, v: q @ k @ v,
+}
+RIGHT["own_half"] = [halves_by_loops, painted, lambda h, w: torch.eye(2).repeat_interleave(w // 2, 0).repeat(h, 1)]
+WRONG["own_half"] = {
+    "Mirrored": lambda h, w: painted(h, w).flip(1),
+    "top from bottom": lambda h, w: [[2 * row < h, 2 * row >= h] for row in range(h) for _ in range(w)],
+    "column by column": lambda h, w: painted(h, w).view(h, w, 2).transpose(0, 1).flatten(0, 1),
+    "is the first of the right half": lambda h, w: [[c <= w // 2, c > w // 2] for _ in range(h) for c in range(w)],
+    "as a picture": lambda h, w: painted(h, w).view(h, w, 2),
+    "in a second column": lambda h, w: painted(h, w)[:, 0],
+    "listen to both tokens alike": lambda h, w: torch.ones(h * w, 2) / 2,
+    "but transposed": lambda h, w: painted(h, w).T,
+    "own_half(7, 14)[0, 0] should be 1, and it is 0": lambda h, w: torch.zeros(h * w, 2),
 }
 RIGHT["learning_with_one_key"] = [lambda w, c: w * c + w * w + w, alive(1e-3), alive(0, keep=True)]
 WRONG["learning_with_one_key"] = {

@@ -24,8 +24,10 @@ class CrossAttention(nn.Module):
 
     Vaswani et al. 2017, eq. 1, with several heads; the output projection starts at zero. there (B, L) bool: which
     tokens are read, at least one in each row; None: all. With keep = True the last call's weights stay in .maps
-    (B, heads, N, L).
+    (B, heads, N, L). mix(q, k, v, mask), all (B, heads, N or L, d), may be exchanged, to see what hangs on it.
     """
+
+    mix = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, width: int, context: int, heads: int):
         super().__init__()
@@ -48,15 +50,17 @@ class CrossAttention(nn.Module):
             self.maps = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
             mixed = self.maps @ v
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, mask)
+            mixed = self.mix(q, k, v, mask)
         return self.to_out(mixed.transpose(1, 2).flatten(2))  # (B, N, C)
 
 
 class TokenBlock(nn.Module):
     """h (B, C, H, W) and tokens (B, L, context) -> (B, C, H, W): cross-attention, then a feed-forward, both added.
 
-    there (B, L) bool: which tokens are read; None: all.
+    there (B, L) bool: which tokens are read; None: all. placed: whether pixels ask with their places added.
     """
+
+    placed = True
 
     def __init__(self, width: int, context: int, heads: int):
         super().__init__()
@@ -68,7 +72,9 @@ class TokenBlock(nn.Module):
         height, width = h.shape[2:]
         flat = h.flatten(2).transpose(1, 2)  # (B, H * W, C)
         asking = self.norm1(h).flatten(2).transpose(1, 2)
-        flat = flat + self.attend(asking + places(height, width, h.shape[1], asking), tokens, there)
+        if self.placed:
+            asking = asking + places(height, width, h.shape[1], asking)
+        flat = flat + self.attend(asking, tokens, there)
         flat = flat + self.feed(self.norm2(flat))
         return flat.transpose(1, 2).unflatten(2, (height, width))
 
