@@ -116,7 +116,7 @@ def trained(ruler: Ruler, keep, images: int) -> None:
 
 def slants(ruler: Ruler, keep, images: int) -> None:
     """How far the digits lean, and the share that is read as asked, at strengths of (outline, slant)."""
-    digits = data.load("mnist", "test", stand_in=False).pictures(torch.arange(1000))
+    digits = data.load("mnist", "test", stand_in=False).pictures()
     shown = handwriting.write(data.load("mnist", "train", stand_in=False), "slant").pictures()
     leans = {"plain": handwriting.lean(digits).mean().item(), "shown": handwriting.lean(shown).mean().item()}
     asked, rows = torch.arange(LEANING) % 10, []
