@@ -5,8 +5,10 @@ A starts random and B at zero, so a fresh adapter changes nothing. For a convolu
 """
 
 import re
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 MATCH = r"to_(q|k|v|out)$"  # cross-attention's four projections
@@ -55,6 +57,36 @@ class LoRA(nn.Module):
         if self.original is not None:
             return y
         return y + sum(adapter(x) for adapter in self.adapters.values())
+
+
+class ByHand(nn.Module):
+    """A layer with one adapter, asked through answer(x (N, in), W (out, in), A (rank, in), B (out, rank), scale).
+
+    answer gives (N, out). To it a convolution is a matrix too: a row of x is then all that its kernel covers at one
+    pixel, in = channels * height * width of the kernel, and N counts the pixels of all pictures.
+    """
+
+    def __init__(self, layer: LoRA, answer: Callable):
+        super().__init__()
+        self.layer, self.answer = layer, answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        base, (adapter,) = self.layer.base, self.layer.adapters.values()
+        W, A, B = (layer.weight.flatten(1) for layer in (base, adapter.down, adapter.up))
+        if isinstance(base, nn.Linear):
+            y = self.answer(x.flatten(0, -2), W, A, B, adapter.factor).unflatten(0, x.shape[:-1])
+            return y if base.bias is None else y + base.bias
+        seen = F.unfold(x, base.kernel_size, base.dilation, base.padding, base.stride).mT  # (B, pixels, in)
+        y = self.answer(seen.flatten(0, 1), W, A, B, adapter.factor).unflatten(0, seen.shape[:2]).mT
+        y = y.unflatten(2, (-1, x.shape[3] // base.stride[1]))  # (B, out, H, W), as paddings keep or halve a picture
+        return y if base.bias is None else y + base.bias.view(-1, 1, 1)
+
+
+def by_hand(model: nn.Module, answer: Callable) -> nn.Module:
+    """Let answer (see ByHand) take the place of every adapted layer's forward; in place, returns the model."""
+    for path, layer in layers(model).items():
+        model.set_submodule(path, ByHand(layer, answer))
+    return model
 
 
 def layers(model: nn.Module) -> dict[str, LoRA]:

@@ -882,6 +882,46 @@ def total(formula):
     return lambda shapes, rank: sum(formula(rank, *shape[:2], prod(shape[2:])) for shape in shapes)
 
 
+def corrected(x, W, A, B, scale):
+    layer = nn.Linear(W.shape[1], len(W), bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(W)
+    model = lora.wrap(nn.Sequential(layer), len(A), scale * len(A), "0")
+    adapter = model[0].adapters["default"]
+    with torch.no_grad():
+        adapter.down.weight.copy_(A)
+        adapter.up.weight.copy_(B)
+    return model(x)
+
+
+RIGHT["low_rank"] = [
+    corrected,
+    lambda x, W, A, B, scale: x @ (W + scale * B @ A).T,
+    lambda x, W, A, B, scale: torch.stack([W @ row + scale * B @ (A @ row) for row in x]),
+    lambda x, W, A, B, scale: F.linear(x, W).add_(F.linear(F.linear(x, A), B).mul_(scale)),
+]
+WRONG["low_rank"] = {
+    "W x is missing": lambda x, W, A, B, scale: scale * x @ A.T @ B.T,
+    "The correction is missing": lambda x, W, A, B, scale: x @ W.T,
+    "The scale is missing: it": lambda x, W, A, B, scale: x @ (W + B @ A).T,
+    "You divided by the scale": lambda x, W, A, B, scale: x @ (W + B @ A / scale).T,
+    "counts once": lambda x, W, A, B, scale: x @ (W + (scale * B) @ (scale * A)).T,
+    "Plus, not minus": lambda x, W, A, B, scale: x @ (W - scale * B @ A).T,
+    "You scaled W x as well": lambda x, W, A, B, scale: scale * x @ (W + B @ A).T,
+    "x @ W has W turned": lambda x, W, A, B, scale: x @ W + scale * x @ A.T @ B.T,
+    "x @ B @ A has": lambda x, W, A, B, scale: x @ W.T + scale * x @ B @ A,
+    "The scale is missing: it multiplies the correction. And: x @ W has": (
+        lambda x, W, A, B, scale: x @ W + x @ A.T @ B.T
+    ),
+    "x @ W has W turned round: W is (out, in) and x is a row, so it is x @ W.T. And: x @ B @ A": (
+        lambda x, W, A, B, scale: x @ (W + scale * B @ A)
+    ),
+    "went through W": lambda x, W, A, B, scale: (x + scale * x @ A.T @ B.T) @ W.T,
+    "W x is missing: the frozen layer goes on answering. And: The scale": lambda x, W, A, B, scale: x @ (B @ A).T,
+    "should be": lambda x, W, A, B, scale: x @ W.T + 1,
+    "stopped with RuntimeError": lambda x, W, A, B, scale: x @ W.T + scale * x @ A @ B,
+    "of shape (5, 8), not of shape (8, 8)": lambda x, W, A, B, scale: W + scale * B @ A,
+}
 RIGHT["update"] = [merged, lambda A, B, alpha: (A.T @ B.T).T * (alpha / A.shape[0])]
 WRONG["update"] = {
     "The scale is missing": lambda A, B, alpha: B @ A,

@@ -248,5 +248,5 @@ def test_committed_adapters(name):
     x, t = torch.zeros(1, 1, 28, 28), torch.tensor([500])
     before = base.network(x, t)
     assert not torch.allclose(checkpoint.load_lora(base, name).network(x, t), before, atol=1e-3)
-    assert about["data"] == "mnist" and about["images"] > 20_000 and about["hardware"] and about["version"]
+    assert about["data"] == "mnist" and about["images"] > 4_000 and about["hardware"] and about["version"]
     assert set(about["scores"]) >= SCORED and checkpoint.find(name).stat().st_size < 150_000

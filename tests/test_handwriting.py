@@ -26,6 +26,19 @@ def test_what_each_does(pictures):
     assert top < bottom
 
 
+def test_lean_is_the_slope_of_the_ink(pictures):
+    y = torch.arange(28)
+    for slope in (-1, 0, 1):
+        x = torch.full((1, 1, 28, 28), -1.0)
+        x[0, 0, y, (14 + slope * (14 - y)).clamp(0, 27)] = 1.0
+        assert handwriting.lean(x[:, :, 2:27]).item() == pytest.approx(slope, abs=1e-3)
+    x = pictures.images[:, :, 3:-3].float() / 255  # room at the sides: nothing is cut off
+    x = torch.nn.functional.pad(x, (14, 14, 3, 3))
+    upright, slanted = (handwriting.lean(2 * z - 1) for z in (x, handwriting.slant(x, 0.3)))
+    more = slanted - upright  # the picture is wider than high, and slant counts in halves of each
+    assert more.mean().item() == pytest.approx(-0.3 * x.shape[3] / x.shape[2], abs=0.02) and more.std() < 0.03
+
+
 def test_refuses(pictures):
     with pytest.raises(ValueError, match="unknown handwriting 'tiny'; there are outline, heavy, slant"):
         handwriting.write(pictures, "tiny")

@@ -44,6 +44,25 @@ def learn(net, name="default", seed=2):
                 up.copy_(torch.randn(up.shape, generator=g) * 0.1)
 
 
+def test_a_layer_can_be_asked_by_hand(net):
+    """W x + scale B A x at every token and pixel, whatever the layer, is what the adapted network does."""
+    lora.wrap(net, 2, alpha=3.0, match=EVERYWHERE)
+    learn(net)
+    lora.scale(net, 0.5)
+    asked = []
+
+    def answer(x, W, A, B, scale):
+        asked.append((len(x), scale))
+        assert W.shape == (len(B), x.shape[1]) and len(A) == B.shape[1] == 2
+        return x @ W.T + scale * x @ A.T @ B.T
+
+    with torch.no_grad():
+        wanted = net(*inputs())
+        found = lora.by_hand(net, answer)(*inputs())
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    assert {scale for _, scale in asked} == {0.75} and {n for n, _ in asked} >= {2 * 8 * 16, 2 * 4 * 8, 2 * 2}
+
+
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["layer"])
 def test_equals_peft(case):
     make, shape = {

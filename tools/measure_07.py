@@ -2,8 +2,9 @@
 
 python -m tools.measure_07 strengths    the committed adapters, turned up and down
 python -m tools.measure_07 trained      fresh adapters in several places, and the whole network, on the same pictures
+python -m tools.measure_07 slants       the committed slant, turned from right to left, alone and with outlines
 
-Each replaces its own part of the file; about two and three minutes on one CPU core. The judge was trained on plain
+Each replaces its own part of the file; about two or three minutes on one CPU core. The judge was trained on plain
 digits and reads only half of real outlined ones; so its last layer is fitted anew to outlined training digits ("read").
 """
 
@@ -31,6 +32,8 @@ NUMBERS = torch.tensor(seen(0))  # all 100
 BASE, ATTENTION, EVERYWHERE = "06-attention", "07-outline", "07-outline-everywhere"
 COMMITTED = {"attention": ATTENTION, "everywhere": EVERYWHERE}
 STRENGTHS = (-0.5, 0.5, 1.0, 1.5)
+SLANT, SLANTS = "07-slant", ((0.0, -1.5), (0.0, -1.0), (0.0, 0.0), (0.0, 1.0), (0.0, 1.5), (1.0, -1.0), (1.0, 1.0))
+LEANING = 100  # digits for each of these
 PLACES = {
     "attention": {"adapter__match": lora.MATCH},
     "feed-forward": {"adapter__match": r"feed\.\d$"},
@@ -83,7 +86,7 @@ class Ruler:
         return {name: round(value, 4) for name, value in row.items()}
 
 
-def strengths(ruler: Ruler, keep) -> None:
+def strengths(ruler: Ruler, keep, images: int) -> None:
     """The base, and the committed adapters at several strengths."""
     rows = [{"where": "base", "strength": 0.0} | ruler(checkpoint.load(BASE, ruler.device), True)]
     for where, name in COMMITTED.items():
@@ -111,9 +114,30 @@ def trained(ruler: Ruler, keep, images: int) -> None:
         keep({"trained": {"images": step.images, "training_seed": chosen.train.seed, "rows": rows}})
 
 
+def slants(ruler: Ruler, keep, images: int) -> None:
+    """How far the digits lean, and the share that is read as asked, at strengths of (outline, slant)."""
+    digits = data.load("mnist", "test", stand_in=False).pictures()
+    shown = handwriting.write(data.load("mnist", "train", stand_in=False), "slant").pictures()
+    leans = {"plain": handwriting.lean(digits).mean().item(), "shown": handwriting.lean(shown).mean().item()}
+    asked, rows = torch.arange(LEANING) % 10, []
+    files = {name: checkpoint.read(name, "lora")[1] for name in (EVERYWHERE, SLANT)}
+    for strengths in tqdm(SLANTS, desc="slants"):
+        model = checkpoint.load(BASE, ruler.device)
+        for strength, (name, tensors) in zip(strengths, files.items()):
+            lora.load(model.network, tensors, name)
+            lora.scale(model.network, strength, name)
+        lora.merge(model.network)
+        drawn = pictures(model, Request(asked, guidance=2.0))
+        answers = ruler.features(drawn) @ ruler.readout if strengths[0] else judge.judge(ruler.classifier, drawn)[0]
+        row = {"lean": handwriting.lean(drawn).mean().item(), "read": ruler.share(answers.cpu().argmax(1), asked)}
+        rows.append(dict(zip(("outline", "slant"), strengths)) | {name: round(value, 4) for name, value in row.items()})
+        keep({"slants": {"samples": LEANING, "real": leans, "rows": rows}})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["strengths", "trained"])
+    parts = {"strengths": strengths, "trained": trained, "slants": slants}
+    parser.add_argument("part", choices=parts)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--samples", type=int, default=200)
     args = parser.parse_args()
@@ -125,11 +149,11 @@ def main() -> None:
 
     def keep(part: dict) -> None:
         before = json.loads(PATH.read_text()) if PATH.exists() else {}
-        before = {key: before[key] for key in ("strengths", "trained") if key in before}
+        before = {key: before[key] for key in parts if key in before}
         text = json.dumps(about | before | part, indent=1) + "\n"
         checkpoint.whole(PATH, lambda file: file.write_text(text))
 
-    strengths(ruler, keep) if args.part == "strengths" else trained(ruler, keep, args.images)
+    parts[args.part](ruler, keep, args.images)
     print(PATH.relative_to(ROOT))
 
 

@@ -1,4 +1,4 @@
-"""Lesson 07: the update of a low-rank adapter, its birth, and what it weighs."""
+"""Lesson 07: a layer with a low-rank adapter, the adapter's birth, what it weighs, and its update of the weight."""
 
 from math import prod
 
@@ -7,7 +7,47 @@ from torch import Tensor
 
 from .exercise import exercise, normal, numbers_of
 
-__all__ = ["born", "learns", "update"]
+__all__ = ["born", "learns", "low_rank", "update"]
+
+
+@exercise(  # square layers, so that what is turned can be multiplied too and gets its own sentence
+    cases=lambda: [
+        (normal(5, d), normal(d, d, seed=1), normal(r, d, seed=2), normal(d, r, seed=3), scale)
+        for d, r, scale in ((8, 2, 0.7), (6, 3, 2.0))
+    ],
+    done="Correct: that is all of LoRA's forward.",
+    mistakes={
+        "W x is missing: the frozen layer goes on answering.": dict(frozen=0),
+        "The correction is missing: add scale * B A x.": dict(thin=0),
+        "The scale is missing: it multiplies the correction.": dict(power=0),
+        "You divided by the scale: it multiplies the correction.": dict(power=-1),
+        "The scale counts once.": dict(power=2),
+        "Plus, not minus: the correction is added.": dict(sign=-1),
+        "You scaled W x as well: the scale belongs to the correction alone.": dict(frozen="scaled"),
+        "x @ W has W turned round: W is (out, in) and x is a row, so it is x @ W.T.": dict(turned=True),
+        "x @ B @ A has the correction turned round: the row x meets A first, x @ A.T @ B.T.": dict(crossed=True),
+        "The correction went through W as well: it is added to W x, not to x.": (
+            lambda x, W, A, B, scale: (x + scale * x @ A.T @ B.T) @ W.T
+        ),
+    },
+)
+def low_rank(
+    x: Tensor,
+    W: Tensor,
+    A: Tensor,
+    B: Tensor,
+    scale: float,
+    frozen=1,
+    thin=1,
+    power=1,
+    sign=1,
+    turned=False,
+    crossed=False,
+) -> Tensor:
+    """low_rank(x, W, A, B, scale): what a layer with an adapter answers; x (N, in) -> (N, out)."""
+    plain = x @ (W if turned else W.T) * (scale if frozen == "scaled" else frozen)
+    correction = x @ B @ A if crossed else x @ A.T @ B.T
+    return plain + sign * thin * scale**power * correction
 
 
 @exercise(  # square layers, so that A B can be formed too and gets its own sentence
