@@ -1,4 +1,4 @@
-"""Colab's way: from an empty folder, with its old IPython and ipywidgets, the first cell installs what is committed here.
+"""Colab's way: in an empty folder, with its old IPython and ipywidgets, the first cell installs what is committed.
 
 `make colab` makes such an environment; DIFFUSION101_COLAB names its Python. Installing needs a package index.
 """
@@ -18,7 +18,9 @@ from tools.repository import ROOT, address, notebooks
 pytestmark = [pytest.mark.colab, pytest.mark.slow]
 
 FAKE = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('google.colab')"
-ABOUT = "import IPython, ipywidgets, diffusion101\nprint(diffusion101.__file__, IPython.__version__, ipywidgets.__version__)"
+ABOUT = """\
+import IPython, ipywidgets, diffusion101
+print(diffusion101.__file__, IPython.__version__, ipywidgets.__version__)"""
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
