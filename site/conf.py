@@ -77,12 +77,22 @@ def outward(text: str) -> str:
     return LINK.sub(lead, text)
 
 
+def tell(cell: dict) -> None:
+    """Give a cell's figure the words that Jupyter shows in its place; else it would have its file's name."""
+    for output in cell.get("outputs", []):
+        if "image/png" in (data := output.get("data", {})):
+            words = "".join(data.get("text/plain", "a figure")).strip("<>")
+            cell["metadata"]["mystnb"] = {"image": {"alt": words}}
+
+
 def prepare(app: Sphinx, name: str, source: list[str]) -> None:
     """What differs from the repository: the front page has the contents, notebooks no cell that is for Colab alone."""
     if name.startswith("notebooks/"):
         notebook = json.loads(source[0])
         notebook["metadata"]["language_info"]["pygments_lexer"] = "ipython3"
         notebook["cells"] = [cell for cell in notebook["cells"] if "colab" not in cell["metadata"].get("tags", [])]
+        for cell in notebook["cells"]:
+            tell(cell)
         source[0] = json.dumps(notebook)
     else:
         source[0] = outward(source[0]) + (contents() if name == root_doc else "")

@@ -64,6 +64,7 @@ def test_every_lesson_has_its_page_with_its_figures(site: Path) -> None:
         outputs = [output for cell in code_cells(read(path)) for output in cell.outputs]
         figures = sum("image/png" in output.get("data", {}) for output in outputs)
         assert len(re.findall(r'<img[^>]+src="\.\./_images/[0-9a-f]+\.png"', shown)) >= figures, path.name
+        assert 'alt="../' not in shown, "a file's name tells nothing"
         assert "google.colab" not in shown, "the cell for Colab says nothing to a reader"
 
 
