@@ -7,6 +7,9 @@
 # make mutants        which one-line bugs do the tests miss?
 # make stamp          carry the repository's address from pyproject.toml to notebooks and README
 # make browser        the notebooks' sliders, and the page, in a real browser (needs Chromium)
+# make pictures       draw the README's pictures anew
+# make site           the course as a site: build/site/index.html; make site SERVE=8000 shows it on that port
+# make colab          a lesson beside Colab's versions of PyTorch, IPython and ipywidgets
 # make clean          remove .venv, caches and build leftovers
 
 PYTHON ?= python3
@@ -14,6 +17,8 @@ PYTHON ?= python3
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 PY := .venv/bin/python
 READY := .venv/.installed
+# What Colab had in November 2026.
+COLAB := torch==2.11.* torchvision ipywidgets==7.7.1 ipython==7.34.0 ipykernel==6.17.1
 CPU_BUILD := https://download.pytorch.org/whl/cpu
 
 help:
@@ -52,8 +57,21 @@ browser: $(READY)
 	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[browser,app]"
 	$(PY) -m pytest -m browser -rs $(PYTEST_ARGS)
 
+pictures: $(READY)
+	$(PY) -m tools.pictures
+
+site: $(READY)
+	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[site]"
+	$(PY) -m sphinx --nitpicky --fail-on-warning --keep-going --quiet --conf-dir site --doctree-dir build/trees . build/site
+	$(if $(SERVE),$(PY) -m http.server --directory build/site $(SERVE))
+
+colab: $(READY)
+	$(PYTHON) -m venv build/colab
+	build/colab/bin/python -m pip install --disable-pip-version-check $(COLAB) pytest $(if $(CPU),--extra-index-url $(CPU_BUILD))
+	DIFFUSION101_COLAB=build/colab/bin/python $(PY) -m pytest -m colab -rs $(PYTEST_ARGS)
+
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache *.egg-info
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-.PHONY: help lab test notebooks bench mutants stamp browser clean
+.PHONY: help lab test notebooks bench mutants stamp browser pictures site colab clean

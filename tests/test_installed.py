@@ -18,7 +18,7 @@ def site(tmp_path_factory):
     pytest.importorskip("setuptools", "77", reason="the wheel is built by setuptools 77 or later")
     out = tmp_path_factory.mktemp("wheel")
     source = out / "source"
-    for part in ("diffusion101", "assets/checkpoints"):
+    for part in ("diffusion101", "assets/checkpoints", "assets/measured"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, source / part)
@@ -31,13 +31,15 @@ def site(tmp_path_factory):
     return out / "site"
 
 
-def test_the_wheel_holds_the_code_the_weights_and_the_recipes(site):
+def test_the_wheel_holds_the_code_the_weights_the_recipes_and_what_was_measured(site):
     def held(folder, pattern):
         return {path.name for path in folder.glob(pattern)}
 
     package = site / "diffusion101"
     assert held(package / "weights", "*") == held(ROOT / "assets" / "checkpoints", "*.safetensors")
     assert held(package / "recipes", "*.yaml") == held(ROOT / "diffusion101" / "recipes", "*.yaml")
+    lessons_read = package / "weights" / ".." / "measured"
+    assert held(lessons_read, "*") == held(ROOT / "assets" / "measured", "*.json")
     code = {path.relative_to(package) for path in package.rglob("*.py")}
     assert code == {path.relative_to(ROOT / "diffusion101") for path in (ROOT / "diffusion101").rglob("*.py")}
 

@@ -14,6 +14,7 @@ from diffusion101.__main__ import parser
 from diffusion101.scoring import scenes
 from diffusion101.scoring.score import scoreboard
 from diffusion101.training import recipe
+from tools import measure_times
 from tools.repository import ROOT, address
 from tools.stamp import stamp_citation
 
@@ -29,6 +30,14 @@ def test_the_scenes_table_is_the_measured_one():
     scores = checkpoint.read("08-text", "denoiser")[0]["scores"]
     assert (scores["samples"], scores["guidance"]) == (1000, 3)
     assert f"<!-- scenes -->\n{textwrap.indent(scenes.table(scores), '    ')}\n<!-- /scenes -->" in TEXT
+
+
+def test_the_run_times_are_the_measured_ones():
+    assert measure_times.PLACE.findall(TEXT) == [measure_times.table(measure_times.measured())]
+    cpu, gpu = {"01": 95, "02": 61}, {"01": 3.04}
+    times = {"cuda": {"hardware": "GPU", "seconds": gpu}, "cpu": {"hardware": "CPU", "seconds": cpu}}
+    rows = ["| to run | CPU | GPU |", "| --- | --- | --- |", "| 01 | 1.6 min | 3 s |", "| 02 | 61 s |  |", ""]
+    assert measure_times.table(times) == "\n".join(rows)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.split()[:3]))

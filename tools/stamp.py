@@ -19,16 +19,14 @@ BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BADGE = re.compile(r"\[!\[Open In Colab\]\([^)]*\)\]\([^)]*\)")
 OLD = re.compile(r"https://colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob/")
 
-# The clone is not called diffusion101: in the working folder that name would hide the missing package.
+# Colab has PyTorch and all that the course needs; pip builds the wheel from the repository and puts it beside them.
 COLAB_CELL = """\
-# On Colab this fetches the course. Anywhere else it does nothing.
+# On Colab this installs the course. Anywhere else it does nothing.
 import sys
 from importlib.util import find_spec
 
 if "google.colab" in sys.modules and find_spec("diffusion101") is None:
-    !test -d course || git clone --quiet --depth 1 ADDRESS course
-    %cd -q course/notebooks
-    sys.path.insert(0, "..")"""
+    %pip install --quiet git+ADDRESS"""
 
 
 def colab_cell(repository: str) -> str:
