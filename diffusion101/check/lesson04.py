@@ -64,12 +64,8 @@ def _parts(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     mistakes={
         "That is x itself. v stands at a right angle to it: signal eps - noise x0.": lambda x0, e, a, b: a * x0 + b * e,
         "The sign is swapped: at t = 0 the way leads to +eps, and yours is -eps.": lambda x0, e, a, b: b * x0 - a * e,
-        "A plus should be a minus: the cosine falls, so x0 comes with a minus.": lambda x0, e, a, b: (
-            a * e + b * x0
-        ),
-        "signal and noise are swapped: at t = 0, where signal is 1, v is eps.": lambda x0, e, a, b: (
-            b * e - a * x0
-        ),
+        "A plus should be a minus: the cosine falls, so x0 comes with a minus.": lambda x0, e, a, b: a * e + b * x0,
+        "signal and noise are swapped: at t = 0, where signal is 1, v is eps.": lambda x0, e, a, b: b * e - a * x0,
         "You left both as they are; weigh eps by signal, and x0 by noise.": lambda x0, e, a, b: e - x0,
         "x0 and eps are swapped: eps comes with signal, x0 with noise.": lambda x0, e, a, b: a * x0 - b * e,
     },
