@@ -616,6 +616,20 @@ def eps(x0, x, signal, noise):
     return (x - signal * x0) / noise
 
 
+RIGHT["v_target"] = [
+    lambda x0, e, a, b: a * e - b * x0,
+    lambda x0, e, a, b: e.mul_(a).sub_(b * x0),
+    lambda x0, e, a, b: torch.atan2(b, a).cos() * e - torch.atan2(b, a).sin() * x0,
+]
+WRONG["v_target"] = {
+    "That is x itself": lambda x0, e, a, b: a * x0 + b * e,
+    "The sign is swapped": lambda x0, e, a, b: b * x0 - a * e,
+    "A plus should be a minus": lambda x0, e, a, b: a * e + b * x0,
+    "signal and noise are swapped": lambda x0, e, a, b: b * e - a * x0,
+    "x0 and eps are swapped": lambda x0, e, a, b: a * x0 - b * e,
+    "You left both as they are": lambda x0, e, a, b: e - x0,
+    "your answer[0, 0, 0, 0] should be": lambda x0, e, a, b: a * e,
+}
 RIGHT["v_from_x0"] = [
     lambda x0, x, a, b: (a * x - x0) / b,
     lambda x0, x, a, b: x.sub_(a * x0).div_(b).mul_(a).sub_(b * x0),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .exercise import exercise, normal
 
-__all__ = ["cosine_alpha_bar", "v_from_x0", "x0_from_v"]
+__all__ = ["cosine_alpha_bar", "v_from_x0", "v_target", "x0_from_v"]
 
 
 @exercise(
@@ -50,6 +50,29 @@ def _mixed(seed: int, drowned: bool = False) -> tuple[Tensor, Tensor, Tensor, Te
     angle = torch.linspace(0.2, 1.4, 4).roll(seed).view(4, 1, 1, 1)
     signal, noise = (0 * angle, angle / angle) if drowned else (angle.cos(), angle.sin())
     return x0, signal * eps - noise * x0, signal * x0 + noise * eps, signal, noise
+
+
+def _parts(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x0 and eps (4, 1, 3, 3), signal and noise (4, 1, 1, 1)."""
+    x0, v, x, signal, noise = _mixed(seed)
+    return x0, noise * x + signal * v, signal, noise
+
+
+@exercise(
+    cases=lambda: [*map(_parts, range(3))],
+    done="Correct. At t = 0, where noise is 0, v is eps; at T, where signal is 0, it is -x0.",
+    mistakes={
+        "That is x itself. v stands at a right angle to it: signal eps - noise x0.": lambda x0, e, a, b: a * x0 + b * e,
+        "The sign is swapped: at t = 0 the way leads to +eps, and yours is -eps.": lambda x0, e, a, b: b * x0 - a * e,
+        "A plus should be a minus: the cosine falls, so x0 comes with a minus.": lambda x0, e, a, b: a * e + b * x0,
+        "signal and noise are swapped: at t = 0, where signal is 1, v is eps.": lambda x0, e, a, b: b * e - a * x0,
+        "You left both as they are; weigh eps by signal, and x0 by noise.": lambda x0, e, a, b: e - x0,
+        "x0 and eps are swapped: eps comes with signal, x0 with noise.": lambda x0, e, a, b: a * x0 - b * e,
+    },
+)
+def v_target(x0: Tensor, eps: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+    """v_target(x0, eps, signal, noise): v, all (B, C, H, W) or (B, 1, 1, 1)."""
+    return signal * eps - noise * x0
 
 
 @exercise(
