@@ -4,6 +4,8 @@ Gradients of a layer's matrix are mostly of low rank, so a plain step moves a fe
 of the matrix moves about as far. A convolution's kernel counts as a matrix of (outputs, inputs x kernel).
 """
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None) -> None:
         for group in self.param_groups:
+            alike = defaultdict(list)  # matrices of one shape are made orthogonal together: fewer, larger products
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -29,20 +32,30 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(parameter)
                 state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
                 ahead = parameter.grad.lerp(state["momentum"], group["momentum"]).flatten(1)  # (out, in)
-                length = 0.2 * max(ahead.shape) ** 0.5  # so that each number moves about as far as with AdamW
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(orthogonal(ahead).view_as(parameter), alpha=-group["lr"] * length)
+                alike[ahead.shape].append((parameter, ahead))
+            for shape, found in alike.items():
+                parameters, aheads = zip(*found)
+                length = 0.2 * max(shape) ** 0.5  # so that each number moves about as far as with AdamW
+                for parameter, moved in zip(parameters, orthogonal(torch.stack(aheads))):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(moved.view_as(parameter), alpha=-group["lr"] * length)
 
 
 def orthogonal(g: Tensor, steps: int = 5) -> Tensor:
-    """A matrix (N, M) with g's singular vectors and singular values between about 0.7 and 1.2.
+    """Matrices (..., N, M) with g's singular vectors and singular values between about 0.7 and 1.2.
 
-    Newton-Schulz iteration x <- a x + b (x xᵀ) x + c (x xᵀ)² x with coefficients that are steep at 0.
+    Newton-Schulz iteration x <- (a + b x xᵀ + c (x xᵀ)²) x with coefficients that are steep at 0. All its factors are
+    polynomials of the first x xᵀ, so they are multiplied up on that smaller square, and meet x once, at the end.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g / (g.norm() + 1e-7)
-    x = x.T if len(g) > g.shape[1] else x
+    x = g / (g.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = g.shape[-2] > g.shape[-1]
+    x = x.mT if tall else x
+    square = x @ x.mT
+    one = torch.eye(square.shape[-1]).to(square)
+    factors = one
     for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.T if len(g) > g.shape[1] else x
+        factor = a * one + b * square + c * square @ square
+        factors, square = factor @ factors, factor @ square @ factor
+    x = factors @ x
+    return x.mT if tall else x
