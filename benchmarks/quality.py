@@ -86,10 +86,10 @@ def build(who: str, chosen: recipe.Recipe) -> nn.Module:
     return model
 
 
-def pictures_per_second(who: str, chosen: recipe.Recipe, images: data.Images) -> float:
+def pictures_per_second(make: Callable[[], nn.Module], chosen: recipe.Recipe, images: data.Images) -> float:
     """Of training, on a throw-away model."""
     short = replace(chosen, total=PROBE * chosen.train.batch)
-    times = [time.perf_counter() for _ in train(build(who, chosen), images, short)]
+    times = [time.perf_counter() for _ in train(make(), images, short)]
     return chosen.train.batch * (PROBE - WARM) / (times[-1] - times[WARM - 1])
 
 
@@ -140,7 +140,7 @@ def rows(
     load = load or (lambda: data.load(chosen.data.name, "train", stand_in=False))
     how = replace(chosen.score, samples=len(real))
     for lengths in runs(chosen, seconds):
-        speed = pictures_per_second(who, chosen, load())
+        speed = pictures_per_second(lambda: build(who, chosen), chosen, load())
         others = Others()
         trained = train_for(who, chosen, lengths, speed, load, bar)
         busy = others.cores()
