@@ -139,6 +139,9 @@ def lines(
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
+    if "x" in log and points and all(b > 1.4 * a for a, b in zip(x, x[1:])):  # far enough apart to be written
+        ax.set_xticks([*x], [f"{float(value):g}" for value in x])
+        ax.set_xticks([], minor=True)
     if falling:
         ax.invert_xaxis()
     if len(curves) > 1:
