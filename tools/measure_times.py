@@ -1,6 +1,6 @@
 """How long each notebook runs, from the first cell to the last: assets/measured/times.json, and the README's table.
 
-python -m tools.measure_times [PREFIX]     on a machine that does nothing else; CPU and GPU are kept side by side
+python -m tools.measure_times [--write] [PREFIX]     on a machine that does nothing else; keeps CPU and GPU side by side
 """
 
 import argparse
@@ -14,7 +14,7 @@ from diffusion101 import checkpoint
 from diffusion101.scoring.score import hardware
 from diffusion101.training.folder import version
 
-from .execute import run
+from .execute import run, update
 from .normalise import read
 from .repository import ROOT, notebooks, prepare_kernels
 
@@ -48,6 +48,7 @@ def table(times: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prefix", nargs="?", default="", help="only notebooks whose name starts so, as 01")
+    parser.add_argument("--write", action="store_true", help="take all outputs into the notebooks, anew")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepare_kernels(budget="gpu" if device.type == "cuda" else "cpu")
@@ -55,8 +56,11 @@ def main() -> None:
     row = times.setdefault(device.type, {"seconds": {}})
     row |= {"hardware": hardware(device), "version": version()}
     for path in notebooks(args.prefix):
-        nb, began = read(path), time.perf_counter()
-        run(nb)
+        began = time.perf_counter()
+        if args.write:
+            update(path, fresh=True)
+        else:
+            run(read(path))
         row["seconds"][path.stem] = round(time.perf_counter() - began, 1)
         print(f"{path.stem}: {spoken(row['seconds'][path.stem])}", flush=True)
         checkpoint.whole(FILE, lambda file: file.write_text(json.dumps(times, indent=1) + "\n"))
