@@ -16,6 +16,7 @@ from .tiling import tile
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
 MODELS = {"M1": "#E69F00", "M2": "#009E73", "M3": "#CC79A7", "M5": "#56B4E9"}  # of a curve named so, or "M1, ..."
+MODELS |= {"ddpm": "#E69F00", "ddim": "#56B4E9", "dpmpp_2m": "#CC79A7"}  # so for curves of samplers
 
 
 def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-1, 1), cmap: str = "gray") -> None:
@@ -150,14 +151,28 @@ def lines(
     return Picture(fig)
 
 
-def heatmap(values: Tensor, xlabel: str, ylabel: str, title: str = "", extent=None, diverging: bool = False) -> Picture:
-    """A matrix (rows, columns) in viridis, or red-blue around 0; extent: (left, right, bottom, top) of its axes."""
-    fig, [[ax]] = figure(width=5.0, height=4.0)
+def heatmap(
+    values: Tensor,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    extent=None,
+    diverging: bool = False,
+    names: Sequence[str] = (),
+) -> Picture:
+    """A matrix (rows, columns) in viridis, or red-blue around 0; extent: (left, right, bottom, top) of its axes.
+
+    names: of the rows of a square matrix, from below, and of its columns.
+    """
+    fig, [[ax]] = figure(width=5.0 + bool(names), height=4.0 + 0.8 * bool(names))
     most = values.abs().max().item()
     colours = dict(cmap="RdBu", vmin=-most, vmax=most) if diverging else dict(cmap="viridis")
     shown = ax.imshow(values, interpolation="nearest", aspect="auto", origin="lower", extent=extent, **colours)
     fig.colorbar(shown, ax=ax)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if names:
+        ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(len(names)), names)
     return Picture(fig)
 
 
