@@ -88,8 +88,11 @@ def explore_noising(x0: Tensor, s: Schedule, seed: int = 0) -> None:
     explore(draw, still, t=(0, s.T, 1, s.T // 2))
 
 
-def explore_steps(steps: Sequence[Step], columns: int = 8, panels: int = 8) -> None:
-    """A slider over the steps of a sampler: x on the way, and the guess of x0 that led there."""
+def explore_steps(steps: Sequence[Step], columns: int = 8, panels: int = 8, which: Sequence[int] = (0,)) -> None:
+    """A slider over the steps of a sampler: x on the way, and the guess of x0 that led there.
+
+    The still picture shows so many moments (panels) of these pictures (which).
+    """
 
     def draw(step: int) -> Picture:
         now = steps[step - 1]
@@ -99,13 +102,17 @@ def explore_steps(steps: Sequence[Step], columns: int = 8, panels: int = 8) -> N
             plot.image(ax, tile(x.cpu(), columns), name)
         return Picture(fig)
 
-    explore(draw, plot_steps(steps, panels), step=(1, len(steps), 1, len(steps)))
+    explore(draw, plot_steps(steps, panels, which), step=(1, len(steps), 1, len(steps)))
 
 
-def plot_steps(steps: Sequence[Step], panels: int = 8, which: int = 0) -> Picture:
-    """The filmstrip of one picture on its way from noise to data: x above, the guess of x0 below."""
+def plot_steps(steps: Sequence[Step], panels: int = 8, which: Sequence[int] = (0,)) -> Picture:
+    """The filmstrip of pictures on their way from noise to data: of each in `which` x, and below it the guess of x0."""
     chosen = [steps[round(i * (len(steps) - 1) / (panels - 1))] for i in range(panels)] if len(steps) > 1 else steps
-    rows = {"x": torch.stack([s.x[which] for s in chosen]), "guess of x0": torch.stack([s.x0[which] for s in chosen])}
+    rows = {}
+    for i in which:
+        name = f"{i}: " if len(which) > 1 else ""
+        rows[f"{name}x"] = torch.stack([s.x[i] for s in chosen])
+        rows[f"{name}guess of x0"] = torch.stack([s.x0[i] for s in chosen])
     return plot.filmstrip(rows, [f"t = {s.t}" for s in chosen])
 
 
