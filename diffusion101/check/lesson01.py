@@ -225,7 +225,7 @@ def reverse_step(
         "The mean is to be divided by v1 + v2.": dict(mean="whole"),
         "Your variance is the larger one's kind, v1 + v2: a product of bells is narrower than both.": dict(var="sum"),
         "Your variance is the average: a product of bells is narrower than both.": dict(var="average"),
-        "You gave the precision: the variance is one over it.": dict(var="precision"),
+        "That is one over the variance, how sharp the bell is: turn it over.": dict(var="precision"),
         "Your variance is v1 v2: divide by v1 + v2.": dict(var="whole"),
         "You gave the standard deviation: the variance is its square.": dict(var="std"),
     },
