@@ -231,7 +231,7 @@ WRONG["product"] = {
     "to be divided by v1 + v2": bells(mean=lambda m1, v1, m2, v2: v2 * m1 + v1 * m2),
     "v1 + v2: a product of bells is narrower": bells(variance=lambda m1, v1, m2, v2: v1 + v2),
     "the average: a product of bells": bells(variance=lambda m1, v1, m2, v2: (v1 + v2) / 2),
-    "You gave the precision": bells(variance=lambda m1, v1, m2, v2: (v1 + v2) / (v1 * v2)),
+    "how sharp the bell is": bells(variance=lambda m1, v1, m2, v2: (v1 + v2) / (v1 * v2)),
     "v1 v2: divide": bells(variance=lambda m1, v1, m2, v2: v1 * v2),
     "the standard deviation: the variance": bells(variance=lambda *a: weighed_bells(*a)[1].sqrt()),
     "plain average of the means: the narrow bell must count for more. And: Your variance is the average": bells(
