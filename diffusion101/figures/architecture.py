@@ -11,7 +11,7 @@ def unet(levels: Sequence[tuple[int, int]], side: int = 28) -> Picture:
     Parts stand in the order of computation from left to right, each resolution a row lower; boxes say the channels
     that go in and come out. Dashed: skips.
     """
-    fig, [[ax]] = figure(width=9.6, height=1.0 + 1.05 * len(levels))
+    fig, [[ax]] = figure(width=9.6, height=0.3 + 1.19 * len(levels))
     box = dict(boxstyle="round,pad=0.35", facecolor="#EEEEEE", edgecolor="black", linewidth=0.8)
     lefts, before, inside = [], 1, sum(blocks for _, blocks in levels)
     for channels, blocks in levels:
@@ -25,13 +25,15 @@ def unet(levels: Sequence[tuple[int, int]], side: int = 28) -> Picture:
     for k, ((channels, blocks), left) in enumerate(zip(levels, lefts)):
         y, right = -k, [last - column for column in reversed(left)]
         columns = [0] * (k == 0) + left + right + [last] * (k == 0)
-        for one, two in zip(columns, columns[1:]):
-            arrow((one + 0.36, y), (two - 0.36, y), color="black")
-        for number, column in enumerate(columns):
+        reach = []  # half the width of each box
+        for column in columns:
             end = {0: "conv_in\n→ {}", last: "conv_out\n{} →"}.get(column, "block\n{} → {}")
             reads = channels if column in left else 2 * channels
             told = end.format(channels) if column in (0, last) else end.format(reads, channels)
+            reach.append(0.36 if max(map(len, told.split("\n"))) < 8 else 0.41)
             ax.text(column, y, told, ha="center", va="center", fontsize=9, bbox=box)
+        for one, two, near, far in zip(columns, columns[1:], reach, reach[1:]):
+            arrow((one + near, y), (two - far, y), color="black")
         for number, (one, two) in enumerate(zip(reversed(left), right)):
             over = y + 0.42 + 0.13 * number  # skips lie inside each other
             ax.plot([one, one, two], [y + 0.22, over, over], color=DATA, linestyle="--", linewidth=1.4)
@@ -46,6 +48,6 @@ def unet(levels: Sequence[tuple[int, int]], side: int = 28) -> Picture:
             arrow((last - left[-1] - 0.9, y - 0.78), (plus, y - 0.1), color=PREDICTION)
             ax.text(right[0] - 0.62, y - 0.58, "grow", color=PREDICTION, ha="left", fontsize=9)
             ax.text(plus, y, "+", ha="center", va="center", fontsize=12, bbox=box | dict(boxstyle="circle,pad=0.1"))
-    ax.set(xlim=(-1.6, last + 0.7), ylim=(0.5 - len(levels), 1.0))
+    ax.set(xlim=(-1.6, last + 0.7), ylim=(0.6 - len(levels), 0.75))
     ax.set_axis_off()
     return Picture(fig)

@@ -4,7 +4,9 @@ from io import BytesIO
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 DPI = 144  # shown at half size: sharp on fine screens
 LETTERS = 11  # points
@@ -52,6 +54,21 @@ def _whole_pixels(fig: Figure) -> None:
             w, h = times * wide, times * high
             left, bottom = round(box.x0 + (box.width - w) / 2), round(box.y0 + (box.height - h) / 2)
             ax.set_position((left / fig.bbox.width, bottom / fig.bbox.height, w / fig.bbox.width, h / fig.bbox.height))
+
+
+class _Plain(LogFormatter):
+    """Labels where matplotlib puts them on a logarithmic axis, but 0.6 in the place of 6 x 10^-1."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        return f"{value:g}" if super().__call__(value, position) else ""
+
+
+def plain(axis: Axis) -> None:
+    """Write the numbers out on a logarithmic axis that spans less than three powers of ten."""
+    low, high = sorted(axis.get_view_interval())
+    if high < 1000 * low:
+        axis.set_major_formatter(_Plain())
+        axis.set_minor_formatter(_Plain())
 
 
 def inches(pixels: int, wanted: float) -> float:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch import Tensor
 
-from .picture import DPI, LETTERS, PIXELS, Picture, figure, inches
+from .picture import DPI, LETTERS, PIXELS, Picture, figure, inches, plain
 from .tiling import tile
 
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
@@ -140,6 +140,7 @@ def lines(
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
+        plain(getattr(ax, f"{axis}axis"))
     if "x" in log and points and all(b > 1.4 * a for a, b in zip(x, x[1:])):  # far enough apart to be written
         ax.set_xticks([*x], [f"{float(value):g}" for value in x])
         ax.set_xticks([], minor=True)
@@ -232,6 +233,7 @@ def loss(history: Sequence[float], title: str = "", log: bool = True) -> Picture
     ax.set(xlabel="step", ylabel="loss", title=title)
     if log:
         ax.set_yscale("log")
+        plain(ax.yaxis)
     ax.legend(frameon=False)
     ax.grid(alpha=0.25, which="both")
     return Picture(fig)
