@@ -41,9 +41,14 @@ def filmstrip(
     first = max(rows.values(), key=lambda row: row.shape[2] / row.shape[3])
     ratio = first.shape[2] / first.shape[3]  # of a panel's height to its width
     side = inches(first.shape[3], min(1.4 / ratio, 9.6 / columns))
-    width, height = (side + 0.1) * columns + 0.7 * any(rows), (side * ratio + 0.1) * len(rows) + 0.3 * bool(titles)
+    width, height = (side + 0.1) * columns + 0.7 * any(rows), (side * ratio + 0.1) * len(rows)
+    if titles:
+        height += 0.1 + 0.2 * max(title.count("\n") + 1 for title in titles)
     fig, axes = figure(len(rows), columns, width, height)
     for i, (name, row) in enumerate(rows.items()):
+        if "\n" not in name:
+            letters = max(6, int(12 * side * ratio))  # so many fit beside a panel
+            name = textwrap.fill(name, letters, break_long_words=False)
         for j, ax in enumerate(axes[i]):
             if j >= len(row):
                 ax.set_axis_off()
@@ -101,7 +106,9 @@ def panels(pictures: dict[str, tuple[Tensor, tuple[float, float], str]], bar: st
 
     bar: what the last one's colours mean; it gets a colour bar.
     """
-    fig, [axes] = figure(1, len(pictures), width=side * len(pictures) + 0.9 * bool(bar), height=side + 0.3)
+    ratio = min(1, max(x.shape[-2] / x.shape[-1] for x, _, _ in pictures.values()))  # of a panel's height to its width
+    width, height = side * len(pictures) + 0.9 * bool(bar), side * ratio + 0.3
+    fig, [axes] = figure(1, len(pictures), width, height)
     for ax, (title, (x, limits, cmap)) in zip(axes, pictures.items()):
         image(ax, x, title, limits, cmap)
     if bar:
