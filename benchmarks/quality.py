@@ -34,6 +34,7 @@ Load = Callable[[], data.Images]
 RESULTS = Path(__file__).parent / "results" / "quality.json"
 SLACK = 0.03  # share of the time that a plan leaves free
 PROBE, WARM = 20, 3  # steps of the throw-away model; so many of them are not timed
+SCALES = (1, 1.5, 2)  # of guidance
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,9 @@ def train_for(
 
 
 def scores(model: nn.Module, real: Reference, how: recipe.Score) -> dict:
-    """At w = 1 and w = 2: accuracy, and the Fréchet distance in floors."""
+    """At each of the SCALES: accuracy, and the Fréchet distance in floors."""
     found, asked = {}, model.condition.spread(how.samples)
-    for w in (1, 2):
+    for w in SCALES:
         request = Request(asked, guidance=w, sampler=how.sampler, steps=how.steps, seed=how.seed)
         scored = score(pictures(model, request), asked, real)
         keep = {name: scored[name] for name in ("accuracy", "recognised", "precision", "recall")}
@@ -160,12 +161,9 @@ def append(path: Path, row: dict) -> None:
 
 
 def sentence(row: dict) -> str:
-    one, two = row["scores"]["1"], row["scores"]["2"]
-    return (
-        f"{row['who']}, seed {row['seed']}: {row['pictures']:,} pictures in {row['seconds']:.1f} s; "
-        f"w = 1: {one['accuracy']:.4f} right, {one['floors']:.2f} floors; "
-        f"w = 2: {two['accuracy']:.4f} right, {two['floors']:.2f} floors"
-    )
+    scored = [f"w = {w}: {s['accuracy']:.4f} right, {s['floors']:.2f} floors" for w, s in row["scores"].items()]
+    about = f"{row['who']}, seed {row['seed']}: {row['pictures']:,} pictures in {row['seconds']:.1f} s"
+    return "; ".join([about, *scored])
 
 
 def main() -> None:

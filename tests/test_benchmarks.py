@@ -130,7 +130,7 @@ def test_rows_are_appended_and_whole(digits, tmp_path):
         quality.append(path, row | {"seed": 1})
         assert row["samples"] == 10 and row["pictures"] % 8 == 0 and row["seconds"] > 0 and row["machine"]["threads"]
         assert "seed 0" in quality.sentence(row)
-        for w in ("1", "2"):
+        for w in ("1", "1.5", "2"):
             scored = row["scores"][w]
             assert scored["floors"] == pytest.approx(scored["frechet"] / row["floor"]["frechet"])
     kept = json.loads(path.read_text())
@@ -144,10 +144,11 @@ def test_other_programs_are_counted_in_cores():
 
 
 def row(who, planned, seed, accuracy, floors, **more) -> dict:
-    scored = {"accuracy": accuracy, "floors": floors}
+    fewer = {"1": {"accuracy": 0.5, "floors": 9.0}, "1.5": {"accuracy": 0.6, "floors": 8.5}}
+    scored = fewer | {"2": {"accuracy": accuracy, "floors": floors}}
     row = {"who": who, "planned": planned, "seconds": planned - 1.0, "seed": seed, "pictures": 6400, "changes": {}}
     row |= {"samples": 2000, "steps": 10, "sampler": "dpmpp_2m", "floor": {"frechet": 1.5}, "others": 0.1}
-    return row | {"scores": {"1": {"accuracy": 0.5, "floors": 9.0}, "2": scored}, "machine": facts()} | more
+    return row | {"scores": scored, "machine": facts()} | more
 
 
 ROWS = [
@@ -170,12 +171,14 @@ def test_the_table_of_quality_has_medians_and_spread():
         "39 (39 to 39)",
         "6,400",
         "0.5000 (0.5000 to 0.5000)",
+        "0.6000 (0.6000 to 0.6000)",
         "0.9890 (0.9800 to 0.9950)",
         "9.00 (9.00 to 9.00)",
+        "8.50 (8.50 to 8.50)",
         "3.00 (3.00 to 3.00)",
         "0, 1, 2",
     ]
-    assert cells[5][4] == "0.8000"
+    assert cells[5][5] == "0.8000"
 
 
 def test_the_table_of_quality_says_who_was_sooner():
