@@ -154,7 +154,7 @@ def lines(
     if falling:
         ax.invert_xaxis()
     if len(curves) > 1:
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, ncols=1 + (len(curves) > 4))
     ax.grid(alpha=0.25)
     return Picture(fig)
 
