@@ -12,6 +12,7 @@ A mistake is a slip (keywords with which the right answer goes wrong; the engine
 function of the inputs. It is recognised by giving the same wrong values as the learner's function on every case.
 """
 
+import contextlib
 import copy
 import math
 import numbers
@@ -51,6 +52,8 @@ class Told(Exception):
 class Exercise:
     """Called with a learner's function: prints one line; True if it is right, False if not, None if not tried.
 
+    pick(yours) is what the lesson goes on with: the learner's function, even a wrong one, or this one.
+
     right      right(*case, **slip): a number, a tensor or lists of them; with parts > 1 a tuple of so many
     cases      () -> the inputs to try, a tuple each
     mistakes   the sentence to say -> a slip or a function of the inputs
@@ -79,25 +82,43 @@ class Exercise:
         print(sentence)
         return verdict
 
-    def passes(self, yours: Callable) -> bool:
-        """Whether it is right, without a word: so that a lesson goes on with the learner's function, or with ours."""
-        try:
-            return self._judge(yours)[0]
-        except Told:
-            return False
-
     def pick(self, yours: Callable) -> Callable:
-        """What the next figure is drawn with: yours, right or wrong, if its answers have the right shape; else ours."""
+        """What a lesson draws with: yours, right or wrong, as soon as its answers have the right shape; else ours.
+
+        Yours is lent copies, and its answers come as ours do, of the same type. Where it stops after all, or gives
+        another shape, ours answers. So a wrong function shows what it does, and breaks no cell.
+        """
         try:
-            fits = all(
-                a.shape == w.shape
-                for case in self.cases()
-                for a, w in zip(self._ask(yours, copy.deepcopy(case)), self._read(self.right(*case)))
-            )
-        except Told:
-            fits = False
-        print(f"The figure is drawn by {'your function' if fits else 'the course, until your function answers'}.")
-        return yours if fits else self.right
+            for case in self.cases():
+                self._drawable(yours, case, self.right(*case))
+        except Told as told:
+            until = "answers" if str(told) == UNTRIED else "answers in the right shape"
+            print(f"The figure is drawn by the course, until your function {until}.")
+            return self.right
+        print("The figure is drawn by your function.")
+        failures = []
+
+        def drawn(*case):
+            right = self.right(*case)
+            try:
+                return self._drawable(yours, case, right)
+            except Told as told:
+                if not failures:
+                    print(f"Here the course had to answer. {told}")
+                failures.append(told)
+                return right
+
+        return drawn
+
+    def _drawable(self, yours: Callable, case: tuple, right: Any) -> Any:
+        """Yours' answer to the case, of right's type; Told if there is none of its shape."""
+        answer = self._call(yours, tuple(map(_lent, case)))
+        for look in (lambda answer: answer, self.seen):  # as it is; or what of it is looked at
+            with contextlib.suppress(Exception):  # whatever a learner may return
+                if self.parts == 1:
+                    return _as(right, look(answer))
+                return tuple(_as(part, its) for part, its in zip(right, answer, strict=True))
+        raise Told("Your function's answer has another shape than it should.")
 
     def _judge(self, yours: Callable) -> tuple[bool, str]:
         cases = self.cases()
@@ -116,7 +137,7 @@ class Exercise:
             return False, CHANCE
         return False, next(filter(None, map(self._difference, cases, answers, wanted)))
 
-    def _ask(self, yours: Callable, case: tuple) -> list[Tensor]:
+    def _call(self, yours: Callable, case: tuple) -> Any:
         if yours is not ... and not callable(yours):
             raise Told(f"Give the function itself, not its answer: check.{self.__name__}(your_function).")
         try:
@@ -125,6 +146,10 @@ class Exercise:
             raise Told(f"Your function stopped with {_brief(error)}") from None
         if answer is ... or answer is None:
             raise Told(UNTRIED if answer is ... else NOTHING)
+        return answer
+
+    def _ask(self, yours: Callable, case: tuple) -> list[Tensor]:
+        answer = self._call(yours, case)
         try:
             return self._read(answer)
         except Exception as error:  # whatever a learner may return
@@ -170,7 +195,8 @@ class Exercise:
                 return f"Not yet: {part} should be {_shape(w)}, not {_shape(a)}."
             for place in (~self._close(a, w)).nonzero()[:1].tolist():
                 given, right = a.double()[tuple(place)].item(), w.double()[tuple(place)].item()
-                ratio = f", {given / right:.4g} times as much" if right and math.isfinite(given) else ""
+                times = f"{given / right:.4g}" if right and math.isfinite(given) else "1"
+                ratio = f", {times} times as much" if times != "1" else ""
                 digits = 5 if self.within else 15
                 told = f"should be {right:.{digits}g}, and it is {given:.{digits}g}{ratio}"
                 return f"Not yet: {part}{place or ''} {told}."
@@ -196,6 +222,23 @@ def numbers_of(answer: Any) -> Tensor:
     if not isinstance(answer, Tensor) or answer.is_complex():
         raise TypeError(f"there is a {type(answer).__name__} in what your function returned")
     return answer.detach().cpu().to_dense()
+
+
+def _as(right: Any, answer: Any) -> Any:
+    """The answer as right is: a tensor of its kind, or numbers in lists; ValueError if the shapes differ."""
+    given, like = numbers_of(answer), torch.as_tensor(right)
+    if given.shape != like.shape:
+        raise ValueError(f"{_shape(given)}, not {_shape(like)}")
+    return given.to(like) if isinstance(right, Tensor) else given.to(like).tolist()
+
+
+def _lent(value: Any) -> Any:
+    """A copy that may be written into; functions and networks are lent themselves."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if type(value) in (list, tuple):
+        return type(value)(map(_lent, value))
+    return value if callable(value) else copy.deepcopy(value)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
