@@ -1,6 +1,6 @@
 """What does a new handwriting cost, and what does it buy? For lesson 07: writes assets/measured/07_lora.json.
 
-python -m tools.measure_07              all three parts:
+python -m tools.measure_07              all three parts, a quarter of an hour on one CPU core:
 python -m tools.measure_07 strengths    the committed adapters, turned up and down
 python -m tools.measure_07 trained      fresh adapters in several places, and the whole network, on the same pictures
 python -m tools.measure_07 slants       the committed slant, turned from right to left, alone and with outlines
