@@ -10,13 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch import Tensor
 
-from .picture import DPI, LETTERS, PIXELS, Picture, figure, inches, plain
+from .picture import COLOURS, DATA, DPI, LETTERS, MODELS, NOISE, PIXELS, PREDICTION, Picture, figure, inches, plain
 from .tiling import tile
-
-DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
-MODELS = {"M1": "#E69F00", "M2": "#009E73", "M3": "#CC79A7", "M5": "#56B4E9"}  # of a curve named so, or "M1, ..."
-MODELS |= {"ddpm": "#E69F00", "ddim": "#56B4E9", "dpmpp_2m": "#CC79A7"}  # so for curves of samplers
 
 
 def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-1, 1), cmap: str = "gray") -> None:

@@ -96,7 +96,7 @@ def score_numbers(
 def cost(model: Denoiser, size: int = 28) -> float:
     """Millions of multiply-adds of one network call on one picture.
 
-    Attention is counted as the matrix products that it consists of: PyTorch before 2.15 overlooks the fused one of CPUs.
+    Attention counts as the matrix products that it consists of: PyTorch before 2.15 overlooks the fused one of CPUs.
     """
     x = torch.zeros(1, model.network.config.channels, size, size, device=next(model.parameters()).device)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
