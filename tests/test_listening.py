@@ -4,11 +4,10 @@ import contextlib
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from diffusion101.milestones import MILESTONES
 from diffusion101.networks import UNet, listening
-from diffusion101.networks.attention import CrossAttention
+from diffusion101.networks.attention import CrossAttention, attention
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +60,11 @@ def test_recorded_weights_are_shares_and_change_nothing(network):
 
 
 def test_attention_written_for_one_head_does_for_all(network):
-    def attention(q, k, v):
+    def single(q, k, v):
         return (q @ k.T / q.shape[1] ** 0.5).softmax(1) @ v
 
     plain = ask(network, ASKED)
-    with listening.mixed(listening.blocks(network).values(), listening.each(attention)):
+    with listening.mixed(listening.blocks(network).values(), listening.each(single)):
         torch.testing.assert_close(ask(network, ASKED), plain, rtol=1e-3, atol=1e-4)
 
 
@@ -116,6 +115,6 @@ def test_nothing_stays_behind_however_it_ends(network, change):
     assert torch.equal(ask(network, ASKED), plain)
     for block in found.values():
         assert block.placed and not block.attend.keep and block.attend.maps is None
-        assert block.attend.mix is F.scaled_dot_product_attention
+        assert block.attend.mix is attention
         assert not block._forward_pre_hooks and not block.attend._forward_hooks
     assert not network._forward_pre_hooks

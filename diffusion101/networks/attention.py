@@ -1,7 +1,6 @@
 """Attention: pixels ask, and tokens answer (cross-attention) or the pixels themselves (self-attention)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import norm, zeroed
@@ -19,6 +18,24 @@ def places(height: int, width: int, channels: int, like: Tensor) -> Tensor:
     return grid.reshape(height * width, channels).to(like)
 
 
+def weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q kᵀ / sqrt(d)): how much each of q (..., N, d) takes from each of k (..., L, d); (..., N, L).
+
+    mask, to be broadcast over these: False where nothing may be taken; each row needs one True.
+    """
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q kᵀ / sqrt(d)) v (Vaswani et al. 2017, eq. 1): (..., N, d) for v (..., L, d).
+
+    PyTorch's fused attention is made for thousands of tokens: over our tens of them, in bf16 on a CPU, its backward
+    pass takes five to ten times as long.
+    """
+    return weights(q, k, mask) @ v
+
+
 class CrossAttention(nn.Module):
     """softmax(Q Kᵀ / sqrt(d)) V with queries from pixels h (B, N, C), keys and values from tokens (B, L, context).
 
@@ -27,7 +44,7 @@ class CrossAttention(nn.Module):
     (B, heads, N, L). mix(q, k, v, mask), all (B, heads, N or L, d), may be exchanged, to see what hangs on it.
     """
 
-    mix = staticmethod(F.scaled_dot_product_attention)
+    mix = staticmethod(attention)
 
     def __init__(self, width: int, context: int, heads: int):
         super().__init__()
@@ -46,8 +63,7 @@ class CrossAttention(nn.Module):
         q, k, v = split(self.to_q(h)), split(self.to_k(tokens)), split(self.to_v(tokens))
         mask = None if there is None else there[:, None, None]  # (B, 1, 1, L)
         if self.keep:
-            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, heads, N, L)
-            self.maps = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+            self.maps = weights(q, k, mask)
             mixed = self.maps @ v
         else:
             mixed = self.mix(q, k, v, mask)

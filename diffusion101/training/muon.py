@@ -52,10 +52,10 @@ def orthogonal(g: Tensor, steps: int = 5) -> Tensor:
     tall = g.shape[-2] > g.shape[-1]
     x = x.mT if tall else x
     square = x @ x.mT
-    one = torch.eye(square.shape[-1]).to(square)
-    factors = one
-    for _ in range(steps):
-        factor = a * one + b * square + c * square @ square
-        factors, square = factor @ factors, factor @ square @ factor
+    for step in range(steps):
+        factor = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        factors = factor if step == 0 else factor @ factors
+        square = factor @ square @ factor if step < steps - 1 else square
     x = factors @ x
     return x.mT if tall else x
