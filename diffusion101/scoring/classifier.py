@@ -73,6 +73,25 @@ def shift(x: Tensor, generator: torch.Generator | None = None, most: int = 4) ->
     return padded[pictures[:, None, None, None], channels[None, :, None, None], rows, columns]
 
 
+def cutout(x: Tensor, generator: torch.Generator | None = None, side: int = 12) -> Tensor:
+    """x (B, C, H, W) with a square of this side, anywhere over each picture's edge or inside, in the mean grey, 0.
+
+    DeVries & Taylor 2017: what an object is must be seen from any of its parts.
+    """
+    n, _, height, width = x.shape
+    far = side // 2  # the middle lies in the picture
+    top = torch.randint(-far, height - far, (n, 1, 1, 1), generator=generator, device=x.device)
+    left = torch.randint(-far, width - far, (n, 1, 1, 1), generator=generator, device=x.device)
+    y, x_ = torch.arange(height, device=x.device)[:, None], torch.arange(width, device=x.device)
+    inside = (y >= top) & (y < top + side) & (x_ >= left) & (x_ < left + side)  # (B, 1, H, W)
+    return x.masked_fill(inside, 0.0)
+
+
+def shift_and_cut(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """x (B, C, H, W) shifted, and with a part of each picture cut out."""
+    return cutout(shift(x, generator), generator)
+
+
 class Stage(NamedTuple):
     """A 3x3 convolution of so many widths; then perhaps half the size; then perhaps a residual block."""
 
@@ -93,5 +112,5 @@ class Layout(NamedTuple):
 LAYOUTS = {
     "digits": Layout(1, (Stage(1), Stage(1, True), Stage(2), Stage(2, True), Stage(2)), 7, jitter),
     # a ResNet of nine layers: its arithmetic is spread evenly over the resolutions, its parameters are at the bottom
-    "colour": Layout(3, (Stage(1), Stage(2, True, True), Stage(4, True), Stage(8, True, True)), 1, shift),
+    "colour": Layout(3, (Stage(1), Stage(2, True, True), Stage(4, True), Stage(8, True, True)), 1, shift_and_cut),
 }
