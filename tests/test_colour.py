@@ -15,7 +15,7 @@ from diffusion101.data import Flipped, images, synthetic
 from diffusion101.data.sources import kinds
 from diffusion101.networks import Labels, Level, UNetConfig
 from diffusion101.scoring import judge
-from diffusion101.scoring.classifier import LAYOUTS, Classifier, shift
+from diffusion101.scoring.classifier import LAYOUTS, Classifier, cutout, shift
 from diffusion101.training import fit, recipe, tasks
 
 
@@ -293,6 +293,17 @@ def test_shifted_pictures_come_from_their_mirrored_surroundings():
     found = (windows == moved).flatten(2).all(2)  # (25, N)
     assert found.any(0).all() and found.any(1).all(), "each is a window, and every window is seen"
     assert not torch.equal(moved, shift(x, torch.Generator().manual_seed(1), most=2))
+
+
+def test_cut_out_squares_are_grey_and_anywhere():
+    x = torch.rand(500, 3, 8, 6) + 0.5
+    cut = cutout(x, torch.Generator().manual_seed(0), side=4)
+    gone = cut == 0
+    assert torch.equal(cut[~gone], x[~gone]) and (gone == gone[:, :1]).all(), "a pixel goes in all its colours"
+    rows, columns = gone[:, 0].any(2).sum(1), gone[:, 0].any(1).sum(1)
+    assert (gone[:, 0].sum((1, 2)) == rows * columns).all(), "one rectangle each"
+    assert rows.unique().tolist() == columns.unique().tolist() == [2, 3, 4], "its middle lies in the picture"
+    assert gone[:, 0].any(0).all() and not torch.equal(cut, cutout(x, torch.Generator().manual_seed(1), side=4))
 
 
 def test_a_cached_start_imports_no_torchvision(folder, cifar):
