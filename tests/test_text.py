@@ -8,6 +8,7 @@ import torch
 from diffusion101.milestones import M8
 from diffusion101.networks import UNet, Words
 from diffusion101.networks.attention import CrossAttention
+from diffusion101.networks.text import nearness
 
 FEW = Words(("a", "blue", "red", "seven", "two"), ("a red seven", "a blue two"), length=8, width=16)
 
@@ -80,15 +81,16 @@ def test_fit_fills_up_and_refuses_labels():
             FEW.fit(bad)
 
 
-def test_padding_is_never_heard():
+@pytest.mark.parametrize("near", [False, True])
+def test_padding_is_never_heard(near):
     """The same sentence in rows of 5, 8 and 12 places, and beside a longer one."""
-    encoder, prompt = built(replace(FEW, length=12)), ["a red seven"]
+    encoder, prompt = built(replace(FEW, length=12, near=near)), ["a red seven"]
     answers = []
     for length in (5, 8, 12):
-        words = replace(FEW, length=length)
+        words = replace(FEW, length=length, near=near)
         heard = words.hear(encoder, words.parse(prompt))
         answers.append((heard.tokens[:, :4], heard.vectors[0]))
-    words = replace(FEW, length=12)
+    words = replace(FEW, length=12, near=near)
     heard = words.hear(encoder, words.parse([*prompt, "a red seven a blue two"]))
     answers.append((heard.tokens[:1, :4], heard.vectors[0][:1]))
     for tokens, bag in answers[1:]:
@@ -109,6 +111,33 @@ def test_attention_reads_only_what_is_there(keep):
     torch.testing.assert_close(attend(h, other, there), answer, rtol=0, atol=1e-5)
     torch.testing.assert_close(answer[:1], attend(h[:1], tokens[:1, :2]), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(answer[1:], attend(h[1:], tokens[1:]), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_added_before_the_softmax_counts_only_where_something_is_there():
+    attend = CrossAttention(16, 8, 2)
+    h, tokens, bias = torch.randn(2, 5, 16), torch.randn(2, 4, 8), torch.randn(2, 5, 4)
+    there = torch.tensor([[True, True, False, False], [True] * 4])
+    attend.keep = True
+    attend(h, tokens, there)
+    plain = attend.maps
+    attend(h, tokens, there, bias)
+    wanted = plain * bias.exp()  # exp(score + bias), up to a factor of the row
+    torch.testing.assert_close(attend.maps, wanted / wanted.sum(-1, keepdim=True))
+
+
+def test_near_words_are_heard_more():
+    whole = torch.tensor([[0.0, 1, 2], [1, 0, 1], [2, 1, 0]])
+    assert torch.equal(nearness(2, 3), torch.stack([-whole, -whole / 2]))
+    near = replace(FEW, near=True)
+    plain, encoder = built(FEW), built(near)
+    encoder.load_state_dict(plain.state_dict())
+    for table in (plain.table, encoder.table):
+        torch.nn.init.zeros_(table.where.weight)  # so that distance alone can tell one order from another
+    rows = near.parse(["a red two a blue seven", "a blue two a red seven"])
+    one, two = near.hear(encoder, rows).tokens
+    assert (one[3] - two[3]).abs().max() > 0.01, "two has heard the colour beside it"
+    one, two = FEW.hear(plain, rows).tokens
+    torch.testing.assert_close(one[3], two[3])
 
 
 def test_the_bag_hears_words_and_the_tokens_their_order():

@@ -21,10 +21,13 @@ def places(height: int, width: int, channels: int, like: Tensor) -> Tensor:
 def weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q kᵀ / sqrt(d)): how much each of q (..., N, d) takes from each of k (..., L, d); (..., N, L).
 
-    mask, to be broadcast over these: False where nothing may be taken; each row needs one True.
+    mask, to be broadcast over these: False where nothing may be taken, and each row needs one True; or numbers, which
+    are added before the softmax.
     """
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(-1)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -56,12 +59,16 @@ class CrossAttention(nn.Module):
         self.to_v = nn.Linear(context, width, bias=False)
         self.to_out = zeroed(nn.Linear(width, width))
 
-    def forward(self, h: Tensor, tokens: Tensor, there: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, tokens: Tensor, there: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """bias (heads, N, L), only together with there: what is added before the softmax."""
+
         def split(z: Tensor) -> Tensor:
             return z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, N or L, d)
 
         q, k, v = split(self.to_q(h)), split(self.to_k(tokens)), split(self.to_v(tokens))
         mask = None if there is None else there[:, None, None]  # (B, 1, 1, L)
+        if bias is not None:
+            mask = bias.where(mask, -torch.inf)  # (B, heads, N, L)
         if self.keep:
             self.maps = weights(q, k, mask)
             mixed = self.maps @ v

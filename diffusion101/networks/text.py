@@ -39,6 +39,7 @@ class Words(Condition):
     length    of a row: one more than the longest sentence has words
     width     of the word vectors; layers and heads: of the transformer
     bag       whether every block also hears all words at once, whatever their order, as a scale and a shift
+    near      whether words hear the words near them more: see `nearness`
     """
 
     words: tuple[str, ...]
@@ -48,6 +49,7 @@ class Words(Condition):
     layers: int = 2
     heads: int = 4
     bag: bool = True
+    near: bool = False
 
     def __post_init__(self):
         sizes = 2 <= self.vocab <= 100_000 and 2 <= self.length <= 1024 and 1 <= self.width <= 4096
@@ -66,7 +68,7 @@ class Words(Condition):
         return {word: number for number, word in enumerate(self.words)}
 
     def build(self, time: int) -> nn.Module:
-        return TextEncoder(TokenTable(self), self.width, self.layers, self.heads)
+        return TextEncoder(TokenTable(self), self.width, self.layers, self.heads, self.near)
 
     def vectors(self, time: int) -> tuple[int, ...]:
         return (self.width,) * self.bag
@@ -122,9 +124,9 @@ class TextBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, h: Tensor, there: Tensor) -> Tensor:
+    def forward(self, h: Tensor, there: Tensor, bias: Tensor | None = None) -> Tensor:
         asking = self.norm1(h)
-        h = h + self.attend(asking, asking, there)
+        h = h + self.attend(asking, asking, there, bias)
         return h + self.feed(self.norm2(h))
 
 
@@ -134,14 +136,26 @@ class TextEncoder(nn.Module):
     table makes vectors of the numbers. Where nothing is, a vector comes out too, but no other hears it.
     """
 
-    def __init__(self, table: nn.Module, width: int, layers: int, heads: int):
+    def __init__(self, table: nn.Module, width: int, layers: int, heads: int, near: bool = False):
         super().__init__()
-        self.table = table
+        self.table, self.near, self.heads = table, near, heads
         self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, words: Tensor, there: Tensor) -> Tensor:
         h = self.table(words)
+        bias = nearness(self.heads, words.shape[1]).to(h) if self.near else None
         for block in self.blocks:
-            h = block(h, there)
+            h = block(h, there, bias)
         return self.norm(h)
+
+
+def nearness(heads: int, length: int) -> Tensor:
+    """(heads, L, L): what is added to the scores of words that are so far apart, minus a slope times the distance.
+
+    Press et al. 2022 (ALiBi), here to both sides, and with the slopes 1, 1/2, 1/4, ...: our sentences are short. What
+    belongs together stands together, so a word hears its own part of the sentence before anything is learned.
+    """
+    place = torch.arange(length)
+    apart = (place[:, None] - place).abs()
+    return -apart * 0.5 ** torch.arange(heads)[:, None, None]

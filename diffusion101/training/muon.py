@@ -52,10 +52,16 @@ def orthogonal(g: Tensor, steps: int = 5) -> Tensor:
     tall = g.shape[-2] > g.shape[-1]
     x = x.mT if tall else x
     square = x @ x.mT
-    for step in range(steps):
-        factor = torch.baddbmm(square, square, square, beta=b, alpha=c)
-        factor.diagonal(dim1=-2, dim2=-1).add_(a)
-        factors = factor if step == 0 else factor @ factors
-        square = factor @ square @ factor if step < steps - 1 else square
+
+    def factor() -> Tensor:
+        made = (square @ square).mul_(c).add_(square, alpha=b)
+        made.diagonal(dim1=-2, dim2=-1).add_(a)
+        return made
+
+    last = factors = factor()
+    for _ in range(steps - 1):
+        square = last @ square @ last
+        last = factor()
+        factors = last @ factors
     x = factors @ x
     return x.mT if tall else x
