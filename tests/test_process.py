@@ -121,6 +121,8 @@ def test_weights():
     expected = torch.minimum(snr, torch.tensor(5.0)) / (snr + 1)
     torch.testing.assert_close(WEIGHTS["min-snr-5"](t, s), expected)
     assert WEIGHTS["min-snr-5"](t, s)[0] < 1e-3, "nearly clean pictures hardly count"
+    every = torch.arange(1, s.T + 1)
+    assert WEIGHTS["time"](every, s).mean() == pytest.approx(1, abs=2 / s.T) and WEIGHTS["time"](every, s)[-1] == 2
 
 
 def test_at_shapes():

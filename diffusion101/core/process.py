@@ -127,4 +127,8 @@ def min_snr(t: Tensor, s: Schedule, most: float = 5.0) -> Tensor:
 
 
 # How much an error at time t counts in the loss: functions (t (B,), Schedule) -> (B,)
-WEIGHTS = {"uniform": lambda t, s: torch.ones_like(t, dtype=torch.float32), "min-snr-5": min_snr}
+WEIGHTS = {
+    "uniform": lambda t, s: torch.ones_like(t, dtype=torch.float32),
+    "min-snr-5": min_snr,
+    "time": lambda t, s: 2 * t / s.T,  # what only the condition can tell is decided while there is hardly a picture
+}
