@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion101 import checkpoint, commands
+from diffusion101 import checkpoint, commands, lora
 from diffusion101.__main__ import ERRORS, main
 from diffusion101.core import schedules
 from diffusion101.figures import files
@@ -229,6 +229,13 @@ def sample(name, words, how="--size 8 --steps 3") -> bytes:
     how = how if "06-attention" not in words else ""
     assert main(f"sample {how} --out {name} {words}".split()) == 0
     return open(name, "rb").read()
+
+
+@pytest.mark.parametrize("merge", [None, True])
+def test_an_adapter_is_melted_in_where_it_is_asked_for(merge, here):
+    order = commands.Order(model="06-attention", lora="07-outline", merge=merge)
+    layers = [module for module in commands.opened(order, "cpu").modules() if isinstance(module, lora.LoRA)]
+    assert layers and all((layer.original is not None) == bool(merge) for layer in layers)
 
 
 def test_a_weight_file_that_moved_is_told_by_model(here):
