@@ -13,15 +13,16 @@ from .metrics import frechet, precision_recall
 
 @dataclass(frozen=True)
 class Judge:
-    """Who judges a data set: the name of its weight file, the recipe that trains it, and its layout."""
+    """Who judges a data set: the name of its weight file, the recipe that trains it, and what it is built from."""
 
     weights: str
     recipe: str
     layout: str
+    width: int
 
 
-DIGITS = Judge("classifier", "mnist-classifier", "digits")
-COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour")
+DIGITS = Judge("classifier", "mnist-classifier", "digits", 32)
+COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour", 48)
 JUDGES = {"mnist": DIGITS, "fashion": DIGITS, "synthetic": DIGITS}
 JUDGES |= {"cifar10": COLOUR, "cifar10-jpeg": COLOUR, "synthetic-colour": COLOUR}
 
