@@ -17,10 +17,10 @@ def noise():
 def test_both_are_made_from_the_same_random_numbers():
     state = torch.get_rng_state()
     made = bugs.both(1, noise)
-    assert list(made) == ["right", "broken"] and made["right"].min() < 0 <= made["broken"].min()
+    assert list(made) == ["correct", "broken"] and made["correct"].min() < 0 <= made["broken"].min()
     assert torch.equal(torch.get_rng_state(), state)
     same = bugs.both("noise at the last step", noise)  # a bug that draws nothing
-    assert torch.equal(same["right"], same["broken"]) and torch.equal(same["right"], made["right"])
+    assert torch.equal(same["correct"], same["broken"]) and torch.equal(same["correct"], made["correct"])
 
 
 def test_what_is_made_may_raise_and_leaves_nothing_behind():
@@ -37,7 +37,7 @@ def test_what_is_made_may_raise_and_leaves_nothing_behind():
 
 def test_an_exhibit_is_a_picture_of_both():
     assert isinstance(bugs.exhibit(1, noise), plot.Picture)
-    assert bugs.exhibit(1, noise, show=lambda made: sorted(made)) == ["broken", "right"]
+    assert bugs.exhibit(1, noise, show=lambda made: sorted(made)) == ["broken", "correct"]
 
 
 @pytest.mark.parametrize("which", [0, 17, "millennium", None])

@@ -10,7 +10,7 @@ from .museum import BUGS, find
 
 
 def both(which: str | int, make: Callable[[], Any]) -> dict[str, Any]:
-    """{"right": make(), "broken": make()}, the second with the bug; which: its name or its number.
+    """{"correct": make(), "broken": make()}, the second with the bug; which: its name or its number.
 
     PyTorch's own random numbers are the same for both, and as they were afterwards.
     """
@@ -20,7 +20,7 @@ def both(which: str | int, make: Callable[[], Any]) -> dict[str, Any]:
         right = make()
         torch.manual_seed(0)
         with bug.on():
-            return {"right": right, "broken": make()}
+            return {"correct": right, "broken": make()}
 
 
 def exhibit(which: str | int, make: Callable[[], Any], show: Callable[[dict], plot.Picture] = plot.filmstrip):
