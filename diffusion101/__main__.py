@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     s = command(within, "sample", commands.sample, "draw a grid of pictures")
     drawing(s)
     s.add_argument("--digits", nargs="+", help="the digits to draw, in this order")
-    s.add_argument("--prompt", "--label", nargs="+", help="what to draw, as the model reads it: horse, 'a red seven'")
+    s.add_argument("--prompt", nargs="+", help="what to draw, as the model reads it: 'a red seven' (in quotes)")
+    s.add_argument("--label", nargs="+", help="the same, for models of one word: horse")
     s.add_argument("--count", type=int, help="how many pictures (default 40, or one per digit or prompt)")
     s.add_argument("--size", type=int, help="height of a picture, and width of each digit (default: as trained)")
     s.add_argument("--out", required=True, type=Path, help=f"the file: {', '.join(files.KINDS)} (.gif: the denoising)")
@@ -66,7 +67,7 @@ def page(a: argparse.Namespace) -> None:
     try:
         from . import app  # the only one that needs gradio
     except ModuleNotFoundError as error:
-        raise ValueError(f"the page needs {error.name}: pip install 'diffusion101[app]'") from None
+        raise ValueError(f"the page needs {error.name}: in a clone, pip install -e '.[app]'") from None
     app.serve(a.device, a.port, a.share)
 
 
@@ -91,7 +92,8 @@ def drawing(sub: argparse.ArgumentParser, required: bool = False) -> None:
     sub.add_argument("--sampler", help=f"{', '.join(SAMPLERS)} (default {Order.sampler})")
     sub.add_argument("--steps", type=int, help=f"network calls per picture (default {Order.steps})")
     sub.add_argument("--spacing", help=f"of the steps: {', '.join(SPACINGS)} (default {Order.spacing})")
-    sub.add_argument("--guidance", type=float, help="0 ignores the digit, 1 obeys, above 1 insists (default 1)")
+    usual = "1" if required else "as the model was scored"
+    sub.add_argument("--guidance", type=float, help=f"0 ignores the prompt, 1 obeys, more insists (default {usual})")
     sub.add_argument("--seed", type=int, help=f"of the noise (default {Order.seed})")
     sub.add_argument("--lora", help="an adapter to put on the model: a name or a .safetensors file")
     sub.add_argument("--lora-scale", type=float, help="0 is the model without it, 1 what was trained (default 1)")

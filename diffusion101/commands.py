@@ -17,6 +17,7 @@ from .core.denoiser import Denoiser
 from .data.sources import kinds
 from .drawing import Request, draw
 from .figures import files
+from .networks import Words
 from .order import Order
 from .reading import read
 from .training import fit, ranks, recipe, tasks
@@ -56,6 +57,9 @@ def sample(a: argparse.Namespace) -> None:
     order = ordered(a)
     model = opened(order, a.device)
     request = asked(order, model)
+    said = order.condition or ()
+    if isinstance(model.condition, Words) and len(said) > 1 and not any(" " in each for each in said):
+        tell(f"Each of these words is a sentence of its own: {', '.join(said)}. One sentence stands in quotes.")
     files.check_output(a.out, kind, request.shape, order.grid)
     count, height, width = request.shape
     if kind.film and count * height * width * request.steps > LARGEST_FILM:
@@ -78,7 +82,7 @@ def given(a: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 def ordered(a: argparse.Namespace) -> Order:
     """What the options ask for; or, with --again, what a picture is, and no option beside it that would be ignored."""
-    options = given(a, (*Order.__annotations__, "digits", "prompt"))
+    options = given(a, (*Order.__annotations__, "digits", "prompt", "label"))
     if a.again:
         order = Order.of(files.note(a.again), str(a.again))
         ignored = [f"--{key.replace('_', '-')}" for key in options if key not in ("model", "grid")]
@@ -87,10 +91,10 @@ def ordered(a: argparse.Namespace) -> Order:
         return replace(order, **options)
     if a.model is None:
         raise ValueError("sample needs --model, or --again with a picture that was drawn before")
-    words = [options.pop(key) for key in ("digits", "prompt") if key in options]
+    words = {f"--{key}": options.pop(key) for key in ("digits", "prompt", "label") if key in options}
     if len(words) > 1:
-        raise ValueError("--digits and --prompt exclude each other: both say what to draw")
-    return Order(**options, condition=tuple(words[0]) if words else None)
+        raise ValueError(f"{' and '.join(words)} exclude each other: each says what to draw")
+    return Order(**options, condition=tuple(*words.values()) or None)
 
 
 def asked(order: Order, model: Denoiser) -> Request:
@@ -98,7 +102,7 @@ def asked(order: Order, model: Denoiser) -> Request:
     words = order.condition
     count = order.count if order.count is not None else len(words) if words else 40
     options = dict(sampler=order.sampler, steps=order.steps, spacing=order.spacing, seed=order.seed)
-    options["guidance"] = 1.0 if order.guidance is None else order.guidance
+    options["guidance"] = usual_guidance(model) if order.guidance is None else order.guidance
     side = trained_size(model) if order.size is None else order.size
     request = Request(None, count, size=(side, side), **options)  # checks the count before a tensor is made of it
     if model.condition is None:
@@ -148,6 +152,12 @@ def evaluate(a: argparse.Namespace) -> None:
         checkpoint.whole(Path(a.json), lambda f: f.write_text(text + "\n", encoding="utf-8"))
 
 
+def usual_guidance(model: Denoiser) -> float:
+    """What the model was scored with, as far as its file tells; else 1."""
+    found = recipe.flat(model.about).get("recipe.score.guidance")
+    return found if isinstance(found, float) and model.condition is not None else 1.0
+
+
 def trained_size(model: Denoiser) -> int:
     """The side of the pictures that the model was trained on, as far as its file tells."""
     found = recipe.flat(model.about).get("recipe.data.size")
@@ -175,7 +185,7 @@ def usable(name: str) -> torch.device:
             return torch.zeros(1, device=name).device
         except (RuntimeError, AssertionError):
             pass
-    raise ValueError(f"--device is {name!r}, which this machine does not have; try cpu")
+    raise ValueError(f"--device is {name!r}: it takes cpu, or cuda or mps where the machine has it")
 
 
 def bar(what: str):

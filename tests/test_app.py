@@ -110,7 +110,7 @@ def test_a_tab_for_each_kind_of_condition(client, monkeypatch):
     assert digits.models == {"05-guidance": 28} and not digits.adapters
     assert "06-attention" in numbers.models and "07-outline" in numbers.adapters
     monkeypatch.delitem(app.TABS, Tokens)  # a condition that nobody has written an entry for
-    assert sentences.models == {"08-text": 32} and not sentences.adapters
+    assert sentences.models == {"08-text": 32, "08-two": 32} and not sentences.adapters
     assert photographs.models == {"10-cifar10": 32} and "horse ship" in photographs.tab.example
     _, prompts, *_ = app.offers()
     wish = app.Wish(**NUMBERS | dict(text=" 42\n\n7_ "))

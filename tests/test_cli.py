@@ -18,7 +18,7 @@ from diffusion101 import checkpoint, commands, lora
 from diffusion101.__main__ import ERRORS, main
 from diffusion101.core import schedules
 from diffusion101.figures import files
-from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig
+from diffusion101.networks import Labels, Level, Tokens, UNet, UNetConfig, Words
 from diffusion101.training import recipe
 
 PLAIN = UNetConfig(levels=(Level(8), Level(8)), time=8)
@@ -26,13 +26,15 @@ LABELS = replace(PLAIN, condition=Labels(10))
 TOKENS = replace(PLAIN, levels=(Level(8), Level(8, cross=True)), condition=Tokens(width=8))
 
 
-def write(path, config, data="synthetic", **changes):
+def write(path, config, data="synthetic", guidance=1.0, **changes):
     """A weight file of random values, small enough to draw with in no time."""
     network = UNet(config)
     with torch.no_grad():
         for p in network.parameters():
             p.copy_(torch.randn_like(p) * 0.2)
-    learned = recipe.Recipe(name=path.stem, model=recipe.Model(network=config), data=recipe.Data(size=8, **changes))
+    made = {"model": recipe.Model(network=config), "data": recipe.Data(size=8, **changes)}
+    made |= {"score": recipe.Score(guidance=guidance)}
+    learned = recipe.Recipe(name=path.stem, **made)
     about = {"kind": "denoiser", "network": asdict(config), "schedule": schedules.cosine().spec, "predict": "v"}
     checkpoint.write(path, network.state_dict(), about | {"recipe": asdict(learned), "data": data})
 
@@ -95,7 +97,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--size 100000", "100000 x 100000 are too much"),
         ("--count 41000 --out a.jpg", "pixels are too many for a .jpg"),
         ("--count 5000 --steps 1000 --out a.gif", "a film of 5000 pictures in 1000 steps is too large"),
-        ("--device tpu9", "--device is 'tpu9', which this machine does not have"),
+        ("--device tpu9", "--device is 'tpu9': it takes cpu, or cuda or mps"),
         ("--device meta", "--device is 'meta'"),
         ("--device cuda:99", "--device is 'cuda:99'"),
         ("--seed 9223372036854775808", "the seed is 9223372036854775808; it must fit into 64 bits"),
@@ -103,6 +105,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--digits -1", "'-1' is no label"),
         ("--prompt 4x", "'4x' is no label"),
         ("--digits 3 --prompt 3", "--digits and --prompt exclude each other"),
+        ("--prompt 3 --label 3", "--prompt and --label exclude each other"),
         ("--merge", "--merge needs --lora"),
         ("--lora-scale 0.5", "--lora-scale needs --lora"),
         ("--lora plain.safetensors --lora-scale nan", "--lora-scale is nan"),
@@ -282,6 +285,22 @@ def test_every_option_is_heard(here):
     assert drawn("e", again) == drawn("f", again)
 
 
+def test_guidance_is_as_the_model_was_scored_unless_said(here):
+    write(here / "guided.safetensors", LABELS, guidance=3.0)
+    for words, guidance in (("", 3.0), ("--guidance 2", 2.0)):
+        drawn("a", f"--model guided.safetensors --digits 3 {words}")
+        assert json.loads(Image.open("a.png").text["diffusion101"])["guidance"] == guidance
+
+
+def test_words_without_quotes_are_said_to_be_sentences_of_their_own(here, capsys):
+    write(here / "words.safetensors", replace(TOKENS, condition=Words(("a", "red"), ("a red",), width=8, length=4)))
+    size = "sample --model words.safetensors --size 8 --steps 1 --out a.png --prompt"
+    for said in (["a", "red"], ["a red"], ["a red", "red"], ["red"]):
+        assert main([*size.split(), *said]) == 0
+        told = "a sentence of its own: a, red. One sentence stands in quotes." in capsys.readouterr().err
+        assert told == (said == ["a", "red"])
+
+
 def test_labels_are_asked_for_by_name_where_their_data_set_names_them(here, capsys):
     write(here / "photographs.safetensors", LABELS, data="cifar10-jpeg")
     drawn("a", "--model photographs.safetensors --label horse 8")
@@ -407,7 +426,7 @@ def test_the_page_says_what_it_needs(here, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "diffusion101.app", raising=False)
     monkeypatch.delattr("diffusion101.app", raising=False)
-    refuses("app", "the page needs gradio: pip install 'diffusion101[app]'", capsys, here)
+    refuses("app", "the page needs gradio: in a clone, pip install -e '.[app]'", capsys, here)
 
 
 def test_help_names_the_commands_and_version(capsys):

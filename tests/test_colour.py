@@ -191,7 +191,7 @@ def test_a_bad_folder_is_named(folder):
     [
         ("data: {name: folder}", "data: name folder and path go together"),
         ("data: {path: faces}", "name folder and path go together: the name is mnist"),
-        ("data: {name: cifar10, hidden: 30}", "hidden are made of grey digits, and cifar10 has none"),
+        ("data: {name: cifar10, hidden: 30}", "hidden need grey digits, and cifar10 has none"),
         ("data: {hidden: 30, flip: true}", "flip would mirror the digits of hidden"),
         ("preview: {pictures: 0}", "preview.pictures is 0"),
     ],

@@ -26,10 +26,11 @@ def test_the_scoreboard_is_the_measured_one():
     assert textwrap.indent(scoreboard(), "    ") in TEXT
 
 
-def test_the_scenes_table_is_the_measured_one():
-    scores = checkpoint.read("08-text", "denoiser")[0]["scores"]
+@pytest.mark.parametrize("name", ["08-text", "08-two"])
+def test_the_scenes_table_is_the_measured_one(name):
+    scores = checkpoint.read(name, "denoiser")[0]["scores"]
     assert (scores["samples"], scores["guidance"]) == (1000, 3)
-    assert f"<!-- scenes -->\n{textwrap.indent(scenes.table(scores), '    ')}\n<!-- /scenes -->" in TEXT
+    assert f"<!-- scenes of {name} -->\n{textwrap.indent(scenes.table(scores), '    ')}\n<!-- /scenes -->" in TEXT
 
 
 def test_the_run_times_are_the_measured_ones():

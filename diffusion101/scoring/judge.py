@@ -13,16 +13,15 @@ from .metrics import frechet, precision_recall
 
 @dataclass(frozen=True)
 class Judge:
-    """Who judges a data set: the name of its weight file, the recipe that trains it, and what it is built from."""
+    """Who judges a data set: the name of its weight file, the recipe that trains it, and its layout."""
 
     weights: str
     recipe: str
     layout: str
-    width: int
 
 
-DIGITS = Judge("classifier", "mnist-classifier", "digits", 32)
-COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour", 48)
+DIGITS = Judge("classifier", "mnist-classifier", "digits")
+COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour")
 JUDGES = {"mnist": DIGITS, "fashion": DIGITS, "synthetic": DIGITS}
 JUDGES |= {"cifar10": COLOUR, "cifar10-jpeg": COLOUR, "synthetic-colour": COLOUR}
 

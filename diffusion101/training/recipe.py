@@ -99,7 +99,7 @@ class Data(Part):
             raise ValueError(f"name folder and path go together: the name is {self.name}, the path {self.path!r}")
         made = [key for key in ("hidden", "handwriting", "scenes") if getattr(self, key) is not None]
         if made and SHAPES[self.name][0] != 1:
-            raise ValueError(f"{' and '.join(made)} are made of grey digits, and {self.name} has none")
+            raise ValueError(f"{' and '.join(made)} need grey digits, and {self.name} has none")
         if made and self.flip:
             raise ValueError(f"flip would mirror the digits of {' and '.join(made)}")
 
