@@ -91,3 +91,9 @@ def test_the_citation_is_of_this_version_and_address():
     assert {"cff-version", "message", "title", "authors"} <= entry.keys()
     assert (entry["version"], entry["repository-code"]) == (__version__, address())
     assert yaml.safe_load(stamp_citation(text, "https://github.com/a/b"))["repository-code"] == "https://github.com/a/b"
+
+
+def test_its_python_runs():
+    found = {}
+    exec(re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1], found)
+    assert found["x"].shape == (3, 1, 28, 28) and found["x"].abs().max() <= 1.1
