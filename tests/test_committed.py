@@ -178,5 +178,4 @@ def test_the_bars_hold():
     numbers = scores["06-attention"]["numbers"]
     assert numbers["unseen"] >= numbers["real"] - 0.01 and numbers["hidden"] == 30
     one = {kind: row["all"] for kind, row in scores["08-text"]["scenes"]["one digit"].items()}
-    # the aim is 0.98 and 0.95 of the ceiling: after 320,000 pictures it was still being approached (08_race.json)
-    assert one["real"] >= 0.98 and one["seen"] >= 0.94 * one["real"] and one["held out"] >= 0.88 * one["real"]
+    assert one["real"] >= 0.98 and one["seen"] >= 0.98 * one["real"] and one["held out"] >= 0.95 * one["real"]
