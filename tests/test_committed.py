@@ -149,7 +149,7 @@ def test_08_two_knows_whose_is_whose(key):
     cond = model.condition.parse([captions.caption(scene, random) for scene in asked])
     drawn = pictures(model, Request(cond, guidance=3.0, seed=1, size=(32, 32)))
     share = scenes.shares(scenes.right(judge.load_classifier(), drawn, asked))
-    assert share["colour"] >= 0.95 and share["place"] >= 0.9 and share["all"] >= 0.75, share
+    assert share["colour"] >= 0.95 and share["place"] >= 0.9 and share["all"] >= 0.9, share
 
 
 @pytest.mark.slow
