@@ -257,7 +257,7 @@ def test_each_data_set_has_its_judge(tmp_path, folder, cifar, monkeypatch):
     for chosen in (judge.DIGITS, judge.COLOUR):
         learned = recipe.load(chosen.recipe)
         assert learned.task == "classifier" and judge.judge_of(learned.data.name) is chosen
-        assert tasks.task(learned).build().options == {"classes": 10, "width": 32, "layout": chosen.layout}
+        assert tasks.task(learned).build().options == {"classes": 10, "width": chosen.width, "layout": chosen.layout}
     torch.manual_seed(0)
     small = Classifier(width=16, layout="colour")
     about = {"kind": "classifier", "network": small.options}

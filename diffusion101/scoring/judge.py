@@ -13,15 +13,16 @@ from .metrics import frechet, precision_recall
 
 @dataclass(frozen=True)
 class Judge:
-    """Who judges a data set: the name of its weight file, the recipe that trains it, and its layout."""
+    """Who judges a data set: the name of its weight file, the recipe that trains it, its layout and its width."""
 
     weights: str
     recipe: str
     layout: str
+    width: int = 32
 
 
 DIGITS = Judge("classifier", "mnist-classifier", "digits")
-COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour")
+COLOUR = Judge("cifar10-classifier", "cifar10-classifier", "colour", width=48)
 JUDGES = {"mnist": DIGITS, "fashion": DIGITS, "synthetic": DIGITS}
 JUDGES |= {"cifar10": COLOUR, "cifar10-jpeg": COLOUR, "synthetic-colour": COLOUR}
 

@@ -177,7 +177,8 @@ class ClassifierTask(DenoiserTask):
 
     def build(self) -> nn.Module:
         torch.manual_seed(self.recipe.train.seed)
-        return Classifier(layout=judge_of(self.recipe.data.name).layout)
+        chosen = judge_of(self.recipe.data.name)
+        return Classifier(width=chosen.width, layout=chosen.layout)
 
     def check(self, model: nn.Module, images: Images, test: Images) -> None:
         if self.recipe.data.hidden is not None:
