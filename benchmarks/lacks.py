@@ -1,14 +1,15 @@
-"""What lesson 04's network lacks, which is told nothing: python -m benchmarks.lacks [NAME ...]
+"""What a network lacks: python -m benchmarks.lacks [--recipe mnist-cosine or cifar10] [NAME ...]
 
-Each variant is trained from scratch by the recipe mnist-cosine for about as many seconds of one thread, so that what is
-dearer sees fewer pictures; the base also twice and four times as long. Then it draws as many pictures as there are real
-ones in the floor, by 50 steps of ddpm. A row each in results/lacks.json; half an hour of one core, scoring included.
+Each variant is trained from scratch by the recipe for about as many seconds of one thread, so that what is dearer sees
+fewer pictures; lesson 04's, which is told nothing, also twice and four times as long. Then it draws as many pictures as
+there are real ones in the floor. A row each in results/lacks.json; half an hour of one core, scoring included.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -23,52 +24,81 @@ from .quality import append, pictures_per_second, plan
 
 RESULTS = Path(__file__).parent / "results" / "lacks.json"
 TOP = [{"width": 16}, {"width": 32}]
-VARIANTS = {  # the bottom, and how many times as long
-    "two blocks of 64 (as it is)": ({"width": 64, "blocks": 2}, 1),
-    "three blocks": ({"width": 64, "blocks": 3}, 1),
-    "self-attention": ({"width": 64, "blocks": 2, "attention": True}, 1),
-    "width 96": ({"width": 96, "blocks": 2}, 1),
-    "as it is, twice as long": ({"width": 64, "blocks": 2}, 2),
-    "as it is, four times as long": ({"width": 64, "blocks": 2}, 4),
+
+
+def levels(*widths: int) -> list[dict]:
+    """Levels of these widths, two blocks at the bottom, whose pixels and those of the level above ask each other."""
+    asking = [{"width": width, "attention": i >= len(widths) - 2} for i, width in enumerate(widths)]
+    return [*asking[:-1], asking[-1] | {"blocks": 2}]
+
+
+class Variant(NamedTuple):
+    """The levels of the network, how many times as long it is trained, and what else changes in the recipe."""
+
+    levels: list[dict]
+    longer: int = 1
+    changes: dict = {}
+
+
+GREY = {
+    "two blocks of 64 (as it is)": Variant([*TOP, {"width": 64, "blocks": 2}]),
+    "three blocks": Variant([*TOP, {"width": 64, "blocks": 3}]),
+    "self-attention": Variant([*TOP, {"width": 64, "blocks": 2, "attention": True}]),
+    "width 96": Variant([*TOP, {"width": 96, "blocks": 2}]),
+    "as it is, twice as long": Variant([*TOP, {"width": 64, "blocks": 2}], 2),
+    "as it is, four times as long": Variant([*TOP, {"width": 64, "blocks": 2}], 4),
 }
+COLOUR = {
+    "(16, 32, 64, 128)": Variant(levels(16, 32, 64, 128)),
+    "(32, 64, 128, 128)": Variant(levels(32, 64, 128, 128)),
+    "(32, 64, 128, 128), batches of 128": Variant(levels(32, 64, 128, 128), changes={"train__batch": 128}),
+    "(32, 64, 128, 256)": Variant(levels(32, 64, 128, 256)),
+    "(64, 128, 128, 128)": Variant(levels(64, 128, 128, 128)),
+}
+VARIANTS = {"mnist-cosine": GREY, "cifar10": COLOUR}
+STEPS = {"mnist-cosine": 50, "cifar10": 20}
 
 
-def measure(name: str, seconds: float, samples: int) -> dict:
+def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     """The row of one variant."""
-    bottom, longer = VARIANTS[name]
-    changes = {"model__start": None, "model__change": {"levels": [*TOP, bottom]}}
-    changes |= {"score__samples": samples, "score__steps": 50}
-    chosen = recipe.load("mnist-cosine", **changes)
-    job, images = task(chosen), data.load("mnist", "train", stand_in=False)
+    variant = VARIANTS[study][name]
+    changes = {"model__start": None, "model__change": {"levels": variant.levels}} | variant.changes
+    changes |= {"score__samples": samples, "score__steps": STEPS[study]}
+    chosen = recipe.load(study, **changes)
+    job = task(chosen)
+    images = data.load(chosen.data.name, "train")
     speed = pictures_per_second(job.build, chosen, images)
-    total = plan(speed, seconds * longer, chosen.train.batch)
-    chosen = recipe.load("mnist-cosine", total=total, **changes)
+    total = plan(speed, seconds * variant.longer, chosen.train.batch)
+    chosen = recipe.load(study, total=total, **changes)
     others, began = Others(), time.process_time()
-    for step in tqdm(train(job.build(), images, chosen), total=chosen.steps, desc=name, leave=False):
+    for step in tqdm(train(job.build(), job.stream(images), chosen), total=chosen.steps, desc=name, leave=False):
         pass
-    taken, busy, test = time.process_time() - began, others.cores(), data.load("mnist", "test", stand_in=False)
+    taken, busy, test = time.process_time() - began, others.cores(), data.load(chosen.data.name, "test")
     found = score_model(step.run.ema.module.eval(), test, chosen.score)
     floor = reference(test, samples).floor["frechet"]
-    row = {"what": name, "pictures": total, "seconds": round(taken, 1), "seed": chosen.train.seed, "others": busy}
-    row |= {key: found[key] for key in ("samples", "sampler", "steps", "frechet", "recognised", "precision", "recall")}
+    row = {"recipe": study, "what": name, "pictures": total, "seconds": round(taken, 1), "others": busy}
+    row["seed"] = chosen.train.seed
+    told = ("samples", "sampler", "steps", "guidance", "accuracy", "frechet", "recognised", "precision", "recall")
+    row |= {key: found[key] for key in told if key in found}
     return row | {"floors": found["frechet"] / floor, "floor": floor, "machine": facts()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(VARIANTS)}; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of the recipe's variants; default: all")
+    parser.add_argument("--recipe", choices=VARIANTS, default="mnist-cosine")
     parser.add_argument("--seconds", type=float, default=100)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    if unknown := [name for name in args.names if name not in VARIANTS]:
-        parser.error(f"there is no {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+    there = VARIANTS[args.recipe]
+    if unknown := [name for name in args.names if name not in there]:
+        parser.error(f"there is no {unknown[0]!r}; there are {', '.join(there)}")
     torch.set_num_threads(1)
-    for name in args.names or VARIANTS:
-        row = measure(name, args.seconds, args.samples)
-        print(
-            json.dumps({key: row[key] for key in ("what", "pictures", "seconds", "floors", "recognised")}), flush=True
-        )
+    for name in args.names or there:
+        row = measure(args.recipe, name, args.seconds, args.samples)
+        shown = ("what", "pictures", "seconds", "floors", "recognised", "accuracy")
+        print(json.dumps({key: row[key] for key in shown if key in row}), flush=True)
         append(args.out, row)
 
 
