@@ -1,8 +1,9 @@
 """What a network lacks: python -m benchmarks.lacks [--recipe mnist-cosine or cifar10] [NAME ...]
 
 Each variant is trained from scratch by the recipe for about as many seconds of one thread, so that what is dearer sees
-fewer pictures; lesson 04's, which is told nothing, also twice and four times as long. Then it draws as many pictures as
-there are real ones in the floor. A row each in results/lacks.json; half an hour of one core, scoring included.
+fewer pictures; lesson 04's, which is told nothing, also twice and four times as long. A row each in results/lacks.json:
+the loss on test pictures, and the scores of as many drawn ones as there are real ones in the floor (--samples 0: none).
+Half an hour of one core, scoring included.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from diffusion101 import data, reference, train
@@ -59,6 +61,15 @@ VARIANTS = {"mnist-cosine": GREY, "cifar10": COLOUR}
 STEPS = {"mnist-cosine": 50, "cifar10": 20}
 
 
+@torch.no_grad()
+def test_loss(model: nn.Module, test: data.Images, count: int = 2000, size: int = 100) -> float:
+    """The loss on test pictures, each with a time and noise of its own, the same for all models."""
+    generator = torch.Generator().manual_seed(0)
+    parts = [slice(i, i + size) for i in range(0, count, size)]
+    losses = [model.loss(test.pictures(part), test.labels[part], generator) for part in parts]
+    return torch.stack(losses).mean().item()
+
+
 def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     """The row of one variant."""
     variant = VARIANTS[study][name]
@@ -74,10 +85,12 @@ def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     for step in tqdm(train(job.build(), job.stream(images), chosen), total=chosen.steps, desc=name, leave=False):
         pass
     taken, busy, test = time.process_time() - began, others.cores(), data.load(chosen.data.name, "test")
-    found = score_model(step.run.ema.module.eval(), test, chosen.score)
-    floor = reference(test, samples).floor["frechet"]
+    model = step.run.ema.module.eval()
     row = {"recipe": study, "what": name, "pictures": total, "seconds": round(taken, 1), "others": busy}
-    row["seed"] = chosen.train.seed
+    row |= {"seed": chosen.train.seed, "loss": test_loss(model, test)}
+    if not samples:
+        return row | {"machine": facts()}
+    found, floor = score_model(model, test, chosen.score), reference(test, samples).floor["frechet"]
     told = ("samples", "sampler", "steps", "guidance", "accuracy", "frechet", "recognised", "precision", "recall")
     row |= {key: found[key] for key in told if key in found}
     return row | {"floors": found["frechet"] / floor, "floor": floor, "machine": facts()}
@@ -97,7 +110,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in args.names or there:
         row = measure(args.recipe, name, args.seconds, args.samples)
-        shown = ("what", "pictures", "seconds", "floors", "recognised", "accuracy")
+        shown = ("what", "pictures", "seconds", "loss", "floors", "recognised", "accuracy")
         print(json.dumps({key: row[key] for key in shown if key in row}), flush=True)
         append(args.out, row)
 

@@ -129,9 +129,10 @@ def numbered(words: Iterable[str], model: Denoiser) -> list[str]:
 def evaluate(a: argparse.Namespace) -> None:
     if a.json != "-":
         files.check_writable(Path(a.json))
-    how = {"guidance": 1.0} | given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance", "against"))
+    how = given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance", "against"))
     how = read(recipe.Score, how, "evaluate")
     model = opened(a, a.device)
+    how = how if a.guidance is not None else replace(how, guidance=usual_guidance(model))
     model.schedule.times(how.steps)
     about = model.about.get("adapter", model.about)
     learned = read(recipe.Recipe, about.get("recipe"), f"{a.lora or a.model}: recipe")

@@ -4,7 +4,8 @@ M1 01 a UNet at one resolution that does not know t    M4 04 the same network; t
 M2 02 it knows t                                       M5 05 it knows the label
 M3 03 it sees the picture at three resolutions         M6 06 it reads a prompt of two tokens by cross-attention
                                                        M8 08 M6 in colour, one level deeper; it reads sentences
-M10 10 M5 in colour, at four resolutions that change inside its blocks; pixels of the two smallest ask each other
+M10 10 M5 in colour, twice as wide, at four resolutions that change inside its blocks; pixels of the two smallest ask
+       each other
 """
 
 from dataclasses import replace
@@ -28,7 +29,7 @@ M10 = replace(
     M5,
     channels=3,
     biggan=True,
-    levels=(Level(16), Level(32), Level(64, attention=True), Level(128, blocks=2, attention=True)),
+    levels=(Level(32), Level(64), Level(128, attention=True), Level(128, blocks=2, attention=True)),
 )
 
 MILESTONES = {"M1": M1, "M2": M2, "M3": M3, "M4": M4, "M5": M5, "M6": M6, "M8": M8, "M10": M10}

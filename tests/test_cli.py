@@ -48,7 +48,7 @@ def here(tmp_path, monkeypatch, small_synthetic):
     write(tmp_path / "plain.safetensors", PLAIN)
     write(tmp_path / "labels.safetensors", LABELS)
     write(tmp_path / "tokens.safetensors", TOKENS)
-    write(tmp_path / "of_mnist.safetensors", LABELS, data="mnist")
+    write(tmp_path / "of_mnist.safetensors", LABELS, data="mnist", guidance=2.5)
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:3000])
     (tmp_path / "file").write_text("")
     (tmp_path / "quick.yaml").write_text(
@@ -341,7 +341,7 @@ def test_evaluate_writes_json_and_says_what_it_used(here, capsys):
     assert (asked | {"sampler": "dpmpp_2m", "data": "synthetic"}).items() <= scores.items()
     assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
     assert main("evaluate --model of_mnist.safetensors --samples 10 --steps 1 --data synthetic".split()) == 0
-    assert {"guidance": 1.0, "spacing": "uniform"}.items() <= json.loads(capsys.readouterr().out).items()
+    assert {"guidance": 2.5, "spacing": "uniform"}.items() <= json.loads(capsys.readouterr().out).items()
 
 
 def test_evaluate_compares_with_many_steps_of_ddpm(here, capsys):
