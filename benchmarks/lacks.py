@@ -10,7 +10,6 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -34,52 +33,38 @@ def levels(*widths: int) -> list[dict]:
     return [*asking[:-1], asking[-1] | {"blocks": 2}]
 
 
-class Variant(NamedTuple):
-    """The levels of the network, how many times as long it is trained, and what else changes in the recipe."""
-
-    levels: list[dict]
-    longer: int = 1
-    changes: dict = {}
-
-
-GREY = {
-    "two blocks of 64 (as it is)": Variant([*TOP, {"width": 64, "blocks": 2}]),
-    "three blocks": Variant([*TOP, {"width": 64, "blocks": 3}]),
-    "self-attention": Variant([*TOP, {"width": 64, "blocks": 2, "attention": True}]),
-    "width 96": Variant([*TOP, {"width": 96, "blocks": 2}]),
-    "as it is, twice as long": Variant([*TOP, {"width": 64, "blocks": 2}], 2),
-    "as it is, four times as long": Variant([*TOP, {"width": 64, "blocks": 2}], 4),
+GREY = {  # the levels, and how many times as long
+    "two blocks of 64 (as it is)": ([*TOP, {"width": 64, "blocks": 2}], 1),
+    "three blocks": ([*TOP, {"width": 64, "blocks": 3}], 1),
+    "self-attention": ([*TOP, {"width": 64, "blocks": 2, "attention": True}], 1),
+    "width 96": ([*TOP, {"width": 96, "blocks": 2}], 1),
+    "as it is, twice as long": ([*TOP, {"width": 64, "blocks": 2}], 2),
+    "as it is, four times as long": ([*TOP, {"width": 64, "blocks": 2}], 4),
 }
-COLOUR = {
-    "(16, 32, 64, 128)": Variant(levels(16, 32, 64, 128)),
-    "(32, 64, 128, 128)": Variant(levels(32, 64, 128, 128)),
-    "(32, 64, 128, 128), batches of 128": Variant(levels(32, 64, 128, 128), changes={"train__batch": 128}),
-    "(32, 64, 128, 256)": Variant(levels(32, 64, 128, 256)),
-    "(64, 128, 128, 128)": Variant(levels(64, 128, 128, 128)),
-}
+COLOUR = {str(widths): (levels(*widths), 1) for widths in ((16, 32, 64, 128), (32, 64, 128, 128), (64, 128, 128, 128))}
 VARIANTS = {"mnist-cosine": GREY, "cifar10": COLOUR}
 STEPS = {"mnist-cosine": 50, "cifar10": 20}
 
 
 @torch.no_grad()
-def test_loss(model: nn.Module, test: data.Images, count: int = 2000, size: int = 100) -> float:
+def loss_on(model: nn.Module, test: data.Images, count: int = 2000, size: int = 100) -> float:
     """The loss on test pictures, each with a time and noise of its own, the same for all models."""
     generator = torch.Generator().manual_seed(0)
-    parts = [slice(i, i + size) for i in range(0, count, size)]
+    parts = [slice(i, i + size) for i in range(0, min(count, len(test)), size)]
     losses = [model.loss(test.pictures(part), test.labels[part], generator) for part in parts]
     return torch.stack(losses).mean().item()
 
 
 def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     """The row of one variant."""
-    variant = VARIANTS[study][name]
-    changes = {"model__start": None, "model__change": {"levels": variant.levels}} | variant.changes
+    shape, longer = VARIANTS[study][name]
+    changes = {"model__start": None, "model__change": {"levels": shape}}
     changes |= {"score__samples": samples, "score__steps": STEPS[study]}
     chosen = recipe.load(study, **changes)
     job = task(chosen)
     images = data.load(chosen.data.name, "train")
     speed = pictures_per_second(job.build, chosen, images)
-    total = plan(speed, seconds * variant.longer, chosen.train.batch)
+    total = plan(speed, seconds * longer, chosen.train.batch)
     chosen = recipe.load(study, total=total, **changes)
     others, began = Others(), time.process_time()
     for step in tqdm(train(job.build(), job.stream(images), chosen), total=chosen.steps, desc=name, leave=False):
@@ -87,7 +72,7 @@ def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     taken, busy, test = time.process_time() - began, others.cores(), data.load(chosen.data.name, "test")
     model = step.run.ema.module.eval()
     row = {"recipe": study, "what": name, "pictures": total, "seconds": round(taken, 1), "others": busy}
-    row |= {"seed": chosen.train.seed, "loss": test_loss(model, test)}
+    row |= {"seed": chosen.train.seed, "loss": loss_on(model, test)}
     if not samples:
         return row | {"machine": facts()}
     found, floor = score_model(model, test, chosen.score), reference(test, samples).floor["frechet"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import peers, quality, speed, table
+from benchmarks import lacks, peers, quality, speed, table
 from benchmarks.machine import Others, facts, installed
 from diffusion101 import Denoiser, Request, pictures, reference, schedules
 from diffusion101.data import Images, synthetic
@@ -221,3 +221,17 @@ def test_the_readme_shows_the_results():
         pytest.skip("the benchmark has no results yet")
     text = table.README.read_text(encoding="utf-8")
     assert table.insert(text, made) == text
+
+
+def test_what_a_network_lacks_is_measured_by_its_own_recipe(monkeypatch):
+    few = Images("synthetic-colour", torch.zeros(20, 3, 32, 32, dtype=torch.uint8), torch.arange(20) % 10, "")
+    monkeypatch.setattr(lacks.data, "load", lambda *_: few)
+    monkeypatch.setattr(lacks, "pictures_per_second", lambda *_: 64.0)
+    monkeypatch.setitem(lacks.VARIANTS["cifar10"], "tiny", (lacks.levels(8, 8, 8, 8), 2))
+    row = lacks.measure("cifar10", "tiny", seconds=1.0, samples=0)
+    assert {"recipe": "cifar10", "what": "tiny", "pictures": 64, "seed": 0}.items() <= row.items()
+    torch.manual_seed(0)
+    two = {"width": 8, "attention": True}
+    change = {"levels": [{"width": 8}, {"width": 8}, two, two | {"blocks": 2}]}
+    born = lacks.task(recipe.load("cifar10", total=64, model__change=change)).build().eval()
+    assert 0 < row["loss"] < lacks.loss_on(born, few) == lacks.loss_on(born, few)

@@ -125,7 +125,7 @@ def lines(
     aside: bool = False,
     legend: bool = True,
 ) -> Picture:
-    """Curves over one x, a legend if there are several and it is wanted. log: "x", "y" or "xy"; marks: names of vertical lines.
+    """Curves over one x, and a legend where there are several. log: "x", "y" or "xy"; marks: names of vertical lines.
 
     A curve of a model in MODELS has its colour; a second one of the same model is dashed.
     falling: x goes down from left to right, as t does when sampling. aside: the legend stands beside the axes.
