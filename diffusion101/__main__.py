@@ -17,6 +17,7 @@ from .figures import files
 from .order import Order
 from .training import ranks, recipe
 
+NO_MEMORY = "out of memory", "can't allocate memory"  # PyTorch's words, on GPUs and on CPUs
 ERRORS = "diffusion101-error.txt"  # where an unforeseen error's traceback goes
 
 
@@ -109,14 +110,14 @@ def main(argv: list[str] | None = None) -> int:
         a.do(a)
     except KeyboardInterrupt:
         return 130
-    except (MemoryError, torch.OutOfMemoryError):
-        return refuse("there is not enough memory for this: ask for fewer or smaller pictures, or a smaller batch")
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return refuse(f"{name}{error.strerror or error}")
     except ValueError as error:  # every rank of a training finds the same; the first one tells
         return 2 if ranks.rank() else refuse(" ".join(str(error).split()))
     except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+            return refuse("there is not enough memory for this: ask for fewer or smaller pictures, or a smaller batch")
         return refuse(f"unforeseen {type(error).__name__}; {report(out)}", 1)
     return 0
 

@@ -96,10 +96,10 @@ class Offer:
 def offers() -> list[Offer]:
     """What the weight files at hand can be told: a tab for each way to ask."""
     found: dict[str, Offer] = {}
-    adapters, by_base = kept("lora"), {}
+    adapters, by_base = checkpoint.kept("lora"), {}
     for name, about in adapters.items():
         by_base.setdefault((about.get("base") or {}).get("fingerprint"), []).append(name)
-    for name in kept("denoiser"):
+    for name in checkpoint.kept("denoiser"):
         model = checkpoint.load(name)
         if model.condition is not None:
             tab = tab_of(model)
@@ -107,17 +107,6 @@ def offers() -> list[Offer]:
             offer.models[name] = commands.trained_size(model)
             offer.adapters.extend(by_base.get(model.about["fingerprint"], []))
     return list(found.values())
-
-
-def kept(kind: str) -> dict[str, dict[str, Any]]:
-    """The metadata of the pretrained weight files of a kind, by name."""
-    found = {}
-    for name in checkpoint.names():
-        try:
-            found[name] = checkpoint.read(name, kind)[0]
-        except ValueError:
-            continue  # of another kind
-    return found
 
 
 def paint(offer: Offer, device: str, *values: Any) -> Iterator[tuple[Any, str, Any]]:

@@ -43,6 +43,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
+def kept(kind: str) -> dict[str, dict[str, Any]]:
+    """The metadata of the pretrained weight files of a kind, by name."""
+    found = {}
+    for name in names():
+        with suppress(ValueError):  # of another kind
+            found[name] = read(name, kind)[0]
+    return found
+
+
 def whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Call write on a file beside path, then rename: path never holds half a file. ValueError if it cannot be."""
     beside = path.with_name(f".{secrets.token_hex(8)}{PART}")

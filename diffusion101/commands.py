@@ -21,6 +21,7 @@ from .networks import Words
 from .order import Order
 from .reading import read
 from .training import fit, ranks, recipe, tasks
+from .training.folder import Folder
 
 LARGEST_FILM = 2**28  # pixels of all steps of an animated picture
 
@@ -43,7 +44,8 @@ def train(a: argparse.Namespace) -> None:
             words = [word for word in a.words if word != "--resume"]
             starter = "python" if us.count == 1 else f"torchrun --nproc_per_node={us.count}"
             if us.rank == 0:
-                print(f"\nStopped. Go on with: {starter} -m diffusion101 {shlex.join(words)} --resume")
+                words += ["--resume"] * Folder(a.out).state.exists()
+                print(f"\nStopped. Go on with: {starter} -m diffusion101 {shlex.join(words)}")
             raise
     if us.rank == 0:
         print(f"{a.out / 'model.safetensors'}: {json.dumps(about.get('scores'))}")
@@ -154,8 +156,8 @@ def evaluate(a: argparse.Namespace) -> None:
 
 
 def usual_guidance(model: Denoiser) -> float:
-    """What the model was scored with, as far as its file tells; else 1."""
-    found = recipe.flat(model.about).get("recipe.score.guidance")
+    """What the model, or the adapter on it, was scored with, as far as its file tells; else 1."""
+    found = recipe.flat(model.about.get("adapter", model.about)).get("recipe.score.guidance")
     return found if isinstance(found, float) and model.condition is not None else 1.0
 
 

@@ -164,6 +164,7 @@ def test_evaluate_refuses(words, message, here, capsys):
         ("--recipe file.yaml", "no recipe file 'file.yaml'"),
         ("--recipe empty.yaml", "recipe empty.yaml: expected keys and values, found nothing"),
         ("--data cats", "data.name is 'cats'"),
+        ("--recipe flat.yaml --data mnist", "recipe flat.yaml: data is 5; it must hold keys and values"),
         ("--images 0", "images is 0; it must lie from 1"),
         ("--out file/run", "cannot write 'file/run/run.yaml'"),
         ("--out file", "cannot write"),
@@ -173,6 +174,7 @@ def test_evaluate_refuses(words, message, here, capsys):
 )
 def test_train_refuses(words, message, here, capsys):
     (here / "empty.yaml").write_text("# nothing\n")
+    (here / "flat.yaml").write_text("data: 5\n")
     refuses(f"train --recipe quick.yaml --out run {words}", message, capsys, here)
 
 
@@ -239,6 +241,12 @@ def test_an_adapter_is_melted_in_where_it_is_asked_for(merge, here):
     order = commands.Order(model="06-attention", lora="07-outline", merge=merge)
     layers = [module for module in commands.opened(order, "cpu").modules() if isinstance(module, lora.LoRA)]
     assert layers and all((layer.original is not None) == bool(merge) for layer in layers)
+
+
+def test_an_adapter_is_drawn_as_it_was_scored():
+    model = commands.opened(commands.Order(model="06-attention", lora="07-outline"), "cpu")
+    model.about["adapter"]["recipe"]["score"]["guidance"] = 1.25
+    assert commands.usual_guidance(model) == 1.25 != model.about["recipe"]["score"]["guidance"]
 
 
 def test_a_weight_file_that_moved_is_told_by_model(here):
@@ -390,6 +398,11 @@ def test_an_unforeseen_error_keeps_its_traceback(here, capsys, monkeypatch):
         (OSError(28, "No space left on device"), "No space left on device"),
         (PermissionError(13, "Permission denied", "x.pt"), "x.pt: Permission denied"),
         (MemoryError(), "there is not enough memory for this"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
+            "there is not enough memory for this",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "there is not enough memory for this"),
     ],
 )
 def test_a_machines_limits_are_no_tracebacks(error, message, here, capsys, monkeypatch):
@@ -398,6 +411,19 @@ def test_a_machines_limits_are_no_tracebacks(error, message, here, capsys, monke
 
     monkeypatch.setattr(commands.fit, "fit", limited)
     refuses("train --recipe quick.yaml --out run", message, capsys, here)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupted_run_is_said_to_go_on_only_if_it_can(begun, here, capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        (here / "run").mkdir()
+        if begun:
+            (here / "run" / "state.pt").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands.fit, "fit", interrupted)
+    assert main("train --recipe quick.yaml --out run".split()) == 130
+    assert ("--resume" in capsys.readouterr().out) == begun
 
 
 @pytest.mark.slow

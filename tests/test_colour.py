@@ -95,6 +95,16 @@ def test_pictures_that_went_through_jpeg_are_called_so(folder, cifar):
     assert data.load("cifar10").name == "cifar10"
 
 
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_form_cut_short_is_told(folder, cifar, kept):
+    pack(folder)
+    cifar.there = False
+    path = folder / "cifar10_jpeg" / "train.npz"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ValueError, match="CIFAR-10 .* is neither in .* nor can it be downloaded"):
+        data.load("cifar10-jpeg")
+
+
 def test_no_cifar10_at_all(folder, cifar, small_synthetic):
     """Digits in colour stand in, unless it is asked not to be so."""
     cifar.there = False

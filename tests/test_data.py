@@ -93,6 +93,13 @@ def flatten(path):
     save_file(found | {"images": found["images"].flatten(1)}, path)
 
 
+def test_the_cache_can_be_read_by_whoever_may_read_the_folder(idx_files, tmp_path):
+    (tmp_path / "other").touch()
+    data.load("mnist")
+    cache = tmp_path / "data" / "cache" / "mnist-train.safetensors"
+    assert cache.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 @pytest.mark.parametrize("spoil", [cut, relabel, flatten])
 def test_a_damaged_cache_is_made_again_or_named(idx_files, tmp_path, monkeypatch, spoil):
     from torchvision import datasets

@@ -52,12 +52,12 @@ def test_each_loss_is_what_its_name_says(loss, of_half, of_three):
 
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_each_picture_counts_by_its_time(weight):
-    s = schedules.cosine()
-    got = Denoiser(Constant(1.0), s, "x0", weight=weight).loss(
-        torch.zeros(50, 1, 2, 2), generator=torch.Generator().manual_seed(4)
-    )
-    t = draw_t(50, s, torch.Generator().manual_seed(4))
-    torch.testing.assert_close(got, WEIGHTS[weight](t, s).mean())
+    s, x0 = schedules.cosine(), torch.zeros(50, 1, 2, 2)
+    got = Denoiser(Constant(1.0), s, "v", weight=weight).loss(x0, generator=torch.Generator().manual_seed(4))
+    g = torch.Generator().manual_seed(4)
+    t, eps = draw_t(50, s, g), torch.randn(x0.shape, generator=g)
+    each = (1 - target("v", x0, t, eps, s)).square().mean((1, 2, 3))
+    torch.testing.assert_close(got, (each * WEIGHTS[weight](t, s)).mean())
 
 
 @pytest.mark.parametrize("predict", PREDICTIONS)
@@ -103,7 +103,8 @@ def test_the_network_is_told_the_condition():
 @pytest.mark.parametrize("predict", PREDICTIONS)
 def test_a_step_of_training_neither_waits_for_the_device_nor_needs_float64(name, predict):
     """A meta tensor has no values: reading one is an error."""
-    model = Denoiser(UNet(MILESTONES[name]).to("meta"), schedules.cosine(), predict, weight="min-snr-5")
+    weight = "min-snr-5" if predict == "v" else "time"
+    model = Denoiser(UNet(MILESTONES[name]).to("meta"), schedules.cosine(), predict, weight=weight)
     cond = model.condition.spread(2).to("meta") if model.condition else None
     with NoFloat64():
         model.loss(torch.zeros(2, 1, 8, 8, device="meta"), cond).backward()
@@ -118,6 +119,8 @@ def test_denoiser_refuses():
         Denoiser(torch.nn.Identity(), s, "v", "l2")
     with pytest.raises(ValueError, match="weight is 'heavy'; it must be one of uniform, min-snr-5"):
         Denoiser(torch.nn.Identity(), s, "v", "mse", "heavy")
+    with pytest.raises(ValueError, match="weight min-snr-5 is for errors in v, not in eps"):
+        Denoiser(torch.nn.Identity(), s, "eps", "mse", "min-snr-5")
 
 
 @pytest.mark.parametrize("predict", PREDICTIONS)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from diffusion101.data import handwriting
+from diffusion101.data.scenes import HANDS
 
 
 @pytest.mark.parametrize("name", handwriting.HANDWRITINGS)
@@ -12,6 +13,12 @@ def test_each_is_another_but_the_digits_stay(name, pictures):
     assert len(written) <= 30 and counts.max() <= 3
     distance = (written.pictures()[:, None] - pictures.pictures()[None]).abs().mean((2, 3, 4)).amin(1)
     assert (distance > 0.01).all(), "no picture stayed as it was"
+
+
+@pytest.mark.parametrize("write", [*handwriting.HANDWRITINGS.values(), *HANDS.values()])
+def test_each_writes_on_the_device_of_its_digits(write):
+    x = torch.zeros(2, 1, 28, 28, device="meta")
+    assert write(x).device == x.device and write(x).shape == x.shape
 
 
 def test_what_each_does(pictures):

@@ -199,7 +199,9 @@ def test_bad_inputs_are_told():
         (dict(levels=(Level(18, cross=True),), condition=Tokens(10)), "4 heads do not divide"),
         (dict(levels=(Level(16, cross=True),), condition=Tokens(10), heads=0), "0 heads do not divide"),
         (dict(levels=(Level(18, attention=True),)), "4 heads do not divide"),
-        (dict(answers=0), "answers is 0; it must lie from 1 to 4"),
+        (dict(levels=(Level(6, cross=True),), condition=Tokens(10), heads=2), "widths divisible by 4, .* not 6"),
+        (dict(answers=0), "answers is 0; it must be 1, or 2 to learn the variance"),
+        (dict(answers=3), "answers is 3"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused(options, message):

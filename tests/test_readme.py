@@ -26,6 +26,17 @@ def test_the_scoreboard_is_the_measured_one():
     assert textwrap.indent(scoreboard(), "    ") in TEXT
 
 
+def test_the_scoreboard_leaves_out_what_has_no_score(tmp_path, monkeypatch):
+    about, state = checkpoint.read("03-scales", "denoiser")
+    rows = scoreboard(["03-scales"])
+    for name, file in (("mine", "03-scales"), ("my-lora", "07-outline"), ("03-scales", "03-scales")):
+        shutil.copy(checkpoint.find(file), tmp_path / f"{name}.safetensors")
+    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path)
+    del about["scores"]
+    checkpoint.write(tmp_path / "mine.safetensors", state, about)
+    assert scoreboard() == rows and rows.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["08-text", "08-two"])
 def test_the_scenes_table_is_the_measured_one(name):
     scores = checkpoint.read(name, "denoiser")[0]["scores"]

@@ -15,7 +15,7 @@ from diffusion101.data.handwriting import bold, thin
 from diffusion101.data.scenes import COLOURS, HANDS, SIZES, Scenes, box, render
 from diffusion101.scoring import scenes as judging
 from diffusion101.scoring.judge import load_classifier
-from diffusion101.training import tasks
+from diffusion101.training import recipe, tasks
 
 PLAINLY = Thing(7, "red", "small", "top left", PLAIN)
 
@@ -166,6 +166,14 @@ def test_a_network_without_words_cannot_be_told_captions(tiny, pictures):
         job.check(job.build(), pictures, pictures)
 
 
+def test_scenes_are_made_of_grey_digits(tiny, pictures):
+    chosen = recipe.load("mnist-text", model__change={"levels": [{"width": 8}, {"width": 8, "cross": True}]})
+    job = tasks.task(chosen)
+    colour = replace(pictures, name="cifar10-jpeg", images=pictures.images.expand(-1, 3, -1, -1))
+    with pytest.raises(ValueError, match="scenes are made of grey digits, not of cifar10-jpeg pictures"):
+        job.check(job.build(), colour, colour)
+
+
 def test_train_sample_evaluate_by_the_command_line(tmp_path, monkeypatch, capsys, small_synthetic):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.yaml").write_text(
@@ -182,8 +190,12 @@ def test_train_sample_evaluate_by_the_command_line(tmp_path, monkeypatch, capsys
     assert main([*sample, "b.png", "--prompt", "a small rad seven"]) == 2
     assert "does not know the word 'rad'; the nearest it knows: red" in capsys.readouterr().err
     assert (tmp_path / "a.png").exists() and not (tmp_path / "b.png").exists()
-    assert main("evaluate --model run/model.safetensors --samples 10 --steps 1 --guidance 3".split()) == 0
+    asked, drawn = [], judging.pictures
+    monkeypatch.setattr(judging, "pictures", lambda model, request, bar: asked.append(request) or drawn(model, request))
+    assert main("evaluate --model run/model.safetensors --samples 10 --steps 1 --spacing karras".split()) == 0
     printed = capsys.readouterr()
     scores = json.loads(printed.out)
-    assert scores["guidance"] == 3 and [*scores["scenes"]["one digit"]] == ["real", "seen", "held out"]
+    assert {(request.spacing, request.guidance) for request in asked} == {("karras", 3.0)}
+    assert (scores["guidance"], scores["spacing"]) == (3, "karras")
+    assert [*scores["scenes"]["one digit"]] == ["real", "seen", "held out"]
     assert "of the ceiling" in printed.err and "held out" in printed.err

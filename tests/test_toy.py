@@ -12,6 +12,11 @@ def test_ring_lies_on_its_circle():
     assert (x - torch.tensor([2.0, 0.0])).norm(dim=1).min() < 0.05
 
 
+def test_the_best_answer_is_given_on_the_points_device():
+    x, t = torch.zeros(3, 2, device="meta"), torch.ones(3, dtype=torch.int64, device="meta")
+    assert toy.ring().denoiser(schedules.linear())(x, t).x0.device.type == "meta"
+
+
 def test_no_other_answer_is_better():
     """The average of eps given x has the least mean square error, and so is uncorrelated with it."""
     s, ring, g = schedules.linear(), toy.ring(), torch.Generator().manual_seed(0)

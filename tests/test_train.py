@@ -1,6 +1,7 @@
 """The training loop: what it shows, what it averages, what it keeps; and that what a recipe asks for takes effect."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -142,6 +143,12 @@ def test_what_is_written_is_the_average(tiny, here, tmp_path, monkeypatch):
     assert about["images"] == 48 and about["parameters"] == sum(p.numel() for p in end.run.model.parameters())
 
 
+def test_ema_does_not_wait_for_the_device():
+    averages, new, count = [torch.zeros(2)], [torch.ones(2)], torch.zeros((), device="meta")  # which cannot be read
+    loop._ema(0.9, SimpleNamespace(step=3))(averages, new, count)
+    assert averages[0].tolist() == pytest.approx([1 - 4 / 13] * 2)
+
+
 def test_ema_leaves_buffers_alone(tiny, pictures):
     model = build(tiny)
     model.register_buffer("counter", torch.tensor(0))
@@ -253,9 +260,9 @@ def test_hidden_numbers_are_streamed(tiny, here):
 
 def test_the_network_and_its_loss_are_the_recipes(tiny):
     schedule = {"kind": "cosine", "T": 30}
-    process = replace(tiny.process, predict="x0", loss="huber", weight="min-snr-5", schedule=schedule)
+    process = replace(tiny.process, predict="x0", loss="huber", weight="time", schedule=schedule)
     model = build(replace(but(tiny, dropout=0.4), process=process))
-    assert (model.predict, model.loss_name, model.weight, model.schedule.T) == ("x0", "huber", "min-snr-5", 30)
+    assert (model.predict, model.loss_name, model.weight, model.schedule.T) == ("x0", "huber", "time", 30)
     dropouts = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     assert dropouts and set(dropouts) == {0.4} and model.schedule.spec["kind"] == "cosine"
 

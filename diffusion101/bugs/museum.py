@@ -169,7 +169,7 @@ _ALL = [
         "With a decay of 0.999 from the first step on, the average remembers the untrained weights for thousands of "
         "steps. A decay that grows as (1 + n) / (10 + n) forgets them; so does a correction of the bias, as in Adam.",
         ("training",),
-        (Edit(loop._ema, "d = min(decay, (1 + int(count)) / (10 + int(count)))", "d = decay"),),
+        (Edit(loop._ema, "d = min(decay, (1 + run.step) / (10 + run.step))", "d = decay"),),
         "the cure is num_updates of TensorFlow's tf.train.ExponentialMovingAverage",
     ),
     Bug(

@@ -33,6 +33,8 @@ class Denoiser(nn.Module):
         for what, (name, table) in tables.items():
             if name not in table:
                 raise ValueError(f"{what} is {name!r}; it must be one of {', '.join(table)}")
+        if weight == "min-snr-5" and predict != "v":
+            raise ValueError(f"weight min-snr-5 is for errors in v, not in {predict}")
         self.network, self.schedule, self.predict, self.loss_name, self.weight = network, s, predict, loss, weight
         self.about: dict[str, Any] = {}
 

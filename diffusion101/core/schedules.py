@@ -79,7 +79,7 @@ def known(spacing: str) -> str:
 
 
 def uniform_times(s: Schedule, steps: int) -> list[int]:
-    """Equal steps in t, from T to 0 ("trailing": Lin et al. 2024, table 2)."""
+    """Equal steps in t, from T to 0 ("trailing": Lin et al. 2023, table 2)."""
     return [round(s.T * (steps - i) / steps) for i in range(1, steps + 1)]
 
 

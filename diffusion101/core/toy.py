@@ -30,12 +30,12 @@ class Mixture:
         """
 
         def denoise(x: Tensor, t: Tensor) -> Denoised:
-            here = s.on(x.device)
+            here, means, weights = s.on(x.device), self.means.to(x), self.weights.to(x)
             signal, noise = at(here.signal, t, x), at(here.noise, t, x)  # (B, 1)
             variance = signal**2 * self.std**2 + noise**2  # (B, 1), of x within one normal
-            away = x[:, None] - signal[..., None] * self.means  # (B, K, D)
-            odds = (self.weights.log() - away.square().sum(-1) / (2 * variance)).softmax(1)  # (B, K)
-            centres = self.means + (signal * self.std**2 / variance)[..., None] * away  # (B, K, D)
+            away = x[:, None] - signal[..., None] * means  # (B, K, D)
+            odds = (weights.log() - away.square().sum(-1) / (2 * variance)).softmax(1)  # (B, K)
+            centres = means + (signal * self.std**2 / variance)[..., None] * away  # (B, K, D)
             return from_x0((odds[..., None] * centres).sum(1), x, t, s)
 
         return denoise

@@ -36,7 +36,7 @@ def outline(x: Tensor) -> Tensor:
 
 def slant(x: Tensor, amount: float = 0.6) -> Tensor:
     """Leaning to the left: each row shifted in proportion to its height."""
-    theta = torch.tensor([[1.0, -amount, 0.0], [0.0, 1.0, 0.0]]).expand(len(x), 2, 3)
+    theta = torch.tensor([[1.0, -amount, 0.0], [0.0, 1.0, 0.0]], device=x.device).expand(len(x), 2, 3)
     return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import sys
+import zipfile
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,6 +23,9 @@ NAMES = tuple(SHAPES)
 STAND_INS = {"mnist": ("synthetic",), "cifar10": ("cifar10-jpeg", "synthetic-colour")}  # the first that is at hand
 DRAWN = {"synthetic": synthetic.dataset, "synthetic-colour": synthetic.coloured}
 SYNTHETIC = {"train": (60_000, 1), "test": (10_000, 2)}  # how many, seed
+
+# no network, or a file cut short
+UNREADABLE = (OSError, RuntimeError, ValueError, AssertionError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def load(
         other = next((o for o in others if o in DRAWN or SOURCES[o].there(folder(), split)), None)
         try:
             images, labels = _make(name, split, download=other not in SOURCES)  # what is at hand spares a download
-        except (OSError, RuntimeError, ValueError, AssertionError, KeyError):  # no network, or a file cut short
+        except UNREADABLE:
             title = SOURCES[name].title
             if cached.exists():
                 raise ValueError(f"{cached} is damaged, and {title} cannot be had to make it again") from None
@@ -165,7 +169,10 @@ def _keep(path: Path, images: Tensor, labels: Tensor) -> None:
     beside = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode  # safetensors would make it private
         save_file({"images": images.contiguous(), "labels": labels}, beside)
+        beside.chmod(mode)
         beside.replace(path)
     except (OSError, SafetensorError):  # safetensors' own word for a full disk
         with contextlib.suppress(OSError):

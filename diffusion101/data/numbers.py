@@ -34,16 +34,6 @@ class Numbers:
     digits: Images
     hidden: int = 30
 
-    @property
-    def name(self) -> str:
-        return self.digits.name
-
-    def __len__(self) -> int:
-        return len(self.digits)
-
-    def to(self, device: str | torch.device) -> "Numbers":
-        return Numbers(self.digits.to(device), self.hidden)
-
     def batch(self, step: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Pictures (size, 1, H, 2H) and tokens (size, 2), or single digits (size, 1, H, H) and (size, 2)."""
         if step % 4 == 3:

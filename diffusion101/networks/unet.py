@@ -47,7 +47,7 @@ class UNetConfig:
     heads      of attention
     dropout    rate inside the residual blocks
     biggan     whether pictures shrink and grow inside residual blocks, as in BigGAN, or in single convolutions
-    answers    how many pictures come out, one behind the other in the channels
+    answers    how many pictures come out, one behind the other in the channels: 2 where the variance is learned, too
     """
 
     levels: tuple[Level, ...] = (Level(16),)
@@ -68,11 +68,13 @@ class UNetConfig:
             raise ValueError(f"time is {self.time}; it must be an even width up to 8192, or 0 for none")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it must lie from 0 to below 1")
-        if not 1 <= self.answers <= 4:
-            raise ValueError(f"answers is {self.answers}; it must lie from 1 to 4")
+        if self.answers not in (1, 2):
+            raise ValueError(f"answers is {self.answers}; it must be 1, or 2 to learn the variance")
         looking = [level for level in self.levels if level.cross or level.attention]
         if any(self.heads < 1 or level.width % self.heads for level in looking):
             raise ValueError(f"{self.heads} heads do not divide the widths of {looking}")
+        if odd := [level.width for level in self.levels if level.cross and level.width % 4]:
+            raise ValueError(f"cross-attention needs widths divisible by 4, for where a pixel stands, not {odd[0]}")
         if any(level.cross for level in self.levels) != bool(self.condition and self.condition.asked):
             raise ValueError("tokens and cross-attention go together: some level needs cross, and Tokens or Words")
         if isinstance(self.condition, Labels) and not self.time:

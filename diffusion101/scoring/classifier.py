@@ -13,13 +13,13 @@ from ..networks.blocks import ResBlock
 class Classifier(nn.Module):
     """Pictures x (B, C, H, W) in [-1, 1] -> logits (B, classes); features are (B, 64). layout: a name in LAYOUTS.
 
-    It has a Denoiser's `loss` and `null`, so the same training loop trains it; augmentation is part of the loss.
+    It has a `loss` as a Denoiser has, so the same training loop trains it; augmentation is part of the loss.
     """
 
     def __init__(self, classes: int = 10, width: int = 32, layout: str = "digits"):
         super().__init__()
         plan = LAYOUTS[layout]
-        self.null, self.vary = classes, plan.vary
+        self.vary = plan.vary
         self.options = {"classes": classes, "width": width, "layout": layout}
         layers, a = [], plan.channels
         for stage in plan.stages:

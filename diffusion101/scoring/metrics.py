@@ -13,7 +13,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
     |mu_a - mu_b|² + tr(A + B - 2 (A B)^(1/2)), as Heusel et al. 2017 (FID) but in our classifier's features.
     """
-    a, b = a.double(), b.double()
+    a, b = a.cpu().double(), b.cpu().double()  # mps has no float64
     A, B = torch.cov(a.T), torch.cov(b.T)
     values, vectors = torch.linalg.eigh(A)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # A^(1/2)

@@ -116,14 +116,14 @@ def score_scenes(
     side: int = 32,
     bar: Callable[..., Iterable] = lambda steps, total=0: steps,
 ) -> dict:
-    """Shares of pictures that show what was asked for, drawn as `how` says (samples, sampler, steps, guidance, seed).
+    """Shares of pictures that show what was asked for, drawn as `how` says (a Score of a recipe).
 
     For scenes of one thing, and with things=2 of two: real test scenes, the ceiling; scenes as in training; held out
     ones. Each prompt says digit, colour and place.
     """
     device = next(model.parameters()).device
     classifier, test = load_classifier(device=device), test.to(device)
-    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, seed=how.seed)
+    options = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed, guidance=how.guidance)
     scores = {}
     for count in range(1, things + 1):
         random, rows = Random(how.seed), {}

@@ -104,18 +104,19 @@ def hardware(device: torch.device) -> str:
     """The device's name, for the record of what was measured where."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"MPS {platform.machine()}"
     return f"CPU {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def scoreboard(names: list[str] | None = None) -> str:
     """One row per pretrained model of digits, from the scores in its weight file: other judges have other scales."""
     rows = ["model         params  MMACs  pictures seen  Fréchet (real)  recognised (real)  precision  recall"]
-    judges = {judge.weights for judge in JUDGES.values()}
-    for name in names or [n for n in checkpoint.names() if n not in judges and not n.startswith("07")]:
-        about, _ = checkpoint.read(name, "denoiser")
-        if "frechet" not in about["scores"] or JUDGES.get(about["data"]) is not DIGITS:  # no pictures of single digits
-            continue
-        s, f = about["scores"], about["scores"]["floor"]
+    for name, about in checkpoint.kept("denoiser").items():
+        s = about.get("scores") or {}
+        if names and name not in names or "frechet" not in s or JUDGES.get(about["data"]) is not DIGITS:
+            continue  # not asked for, or no pictures of single digits
+        f = s["floor"]
         rows.append(
             f"{name:13} {about['parameters'] / 1e6:5.2f}M {about['mmacs']:6.1f} {about['images']:14,} "
             f"{s['frechet']:8.2f} ({f['frechet']:.2f}) {s['recognised']:11.3f} ({f['recognised']:.3f}) "

@@ -122,7 +122,7 @@ def _train(folder: Folder, job: DenoiserTask, run: Run, shown: Stream, progress:
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     recipe, waiting = job.recipe, []
-    epoch = max(recipe.preview.every // recipe.train.batch, 100)
+    every = max(recipe.preview.every // recipe.train.batch, 100)
     before, began = folder.seconds, time.time()
     saved, writer = began, SummaryWriter(folder.path, purge_step=run.step + 1)
     try:
@@ -132,11 +132,11 @@ def _train(folder: Folder, job: DenoiserTask, run: Run, shown: Stream, progress:
                 ended = step.step == recipe.steps
                 if len(waiting) >= 50 or ended or asked:
                     _log(waiting, log, writer)
-                if ended or asked or step.step % epoch == 0 or time.time() - saved > save_every:
+                if ended or asked or step.step % every == 0 or time.time() - saved > save_every:
                     _log(waiting, log, writer)
                     saved = time.time()
                     folder.keep(run, before + saved - began)
-                if ended or step.step % epoch == 0:
+                if ended or step.step % every == 0:
                     _preview(folder, job, run, writer)
                 if asked:
                     raise KeyboardInterrupt

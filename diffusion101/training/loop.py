@@ -64,7 +64,7 @@ class Run:
         half = precision(device) == torch.float16 and how.amp  # gradients below its range would be lost
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
         # parameters only: buffers are counters and tables, an average of which means nothing
-        self.ema = AveragedModel(model, multi_avg_fn=_ema(how.ema), use_buffers=False)
+        self.ema = AveragedModel(model, multi_avg_fn=_ema(how.ema, self), use_buffers=False)
 
     def state_dict(self) -> dict[str, Any]:
         parts = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
@@ -187,12 +187,15 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
-def _ema(decay: float):
-    """avg += (1 - d) (new - avg), with d growing as (1 + n) / (10 + n) so that the start is forgotten soon."""
+def _ema(decay: float, run: Run):
+    """avg += (1 - d) (new - avg), with d growing as (1 + n) / (10 + n) so that the start is forgotten soon.
+
+    n: the steps of the run. PyTorch's own count is on the device, and to read it would wait for it at every step.
+    """
 
     @torch.no_grad()
     def update(averages: list[Tensor], new: list[Tensor], count: Tensor) -> None:
-        d = min(decay, (1 + int(count)) / (10 + int(count)))
+        d = min(decay, (1 + run.step) / (10 + run.step))
         torch._foreach_lerp_(averages, new, 1 - d)
 
     return update

@@ -132,7 +132,8 @@ class Train(Part):
 
 @dataclass(frozen=True)
 class Preview(Part):
-    """Pictures that are drawn while it trains, always from the same noise; every: so many shown ones lie between."""
+    """Pictures that are drawn while it trains, always from the same noise; every: so many shown ones lie between,
+    and at least 100 batches."""
 
     pictures: Annotated[int, Field(ge=1, le=1000)] = 40
     every: Positive = 60_000
@@ -183,7 +184,7 @@ class Recipe(Part):
         if self.task == "adapter" and not self.model.start:
             raise ValueError("model.start must name the model that the adapter is for")
         if not denoiser and (self.model.milestone or self.model.network):
-            raise ValueError(f"model.milestone and model.network are for denoisers, not for an {self.task}")
+            raise ValueError(f"model.milestone and model.network are for denoisers, not for task {self.task}")
         if (self.task == "text") != bool(self.data.scenes):
             raise ValueError("task text and data.scenes go together: captions are read by it, and by nothing else")
         if self.data.scenes and (self.data.hidden is not None or self.data.handwriting):
@@ -256,6 +257,8 @@ def load(name: str | Path, lesson: bool = False, total: int | None = None, **cha
         *above, last = key.split("__")
         inner = values
         for part in above:
+            if not isinstance(inner.get(part) or {}, dict):
+                raise ValueError(f"recipe {name}: {part} is {inner[part]!r}; it must hold keys and values")
             inner[part] = inner = dict(inner.get(part) or {})
         inner[last] = value
     recipe = read(Recipe, values, f"recipe {name}")

@@ -132,6 +132,8 @@ class TextTask(DenoiserTask):
     def check(self, model: nn.Module, images: Images, test: Images) -> None:
         if not isinstance(model.condition, Words):
             raise ValueError("task text needs a network that reads words, as milestone M8")
+        if images.images.shape[1] != 1 or test.images.shape[1] != 1:
+            raise ValueError(f"scenes are made of grey digits, not of {images.name} pictures")
         super().check(model, images, test)
 
     def score(self, model: nn.Module, test: Images, bar: Bar, train: Images | None = None) -> dict:
@@ -183,6 +185,8 @@ class ClassifierTask(DenoiserTask):
     def check(self, model: nn.Module, images: Images, test: Images) -> None:
         if self.recipe.data.hidden is not None:
             raise ValueError("data.hidden makes two-digit numbers: a classifier learns single digits")
+        if self.recipe.data.size < 8:
+            raise ValueError(f"data.size is {self.recipe.data.size}; a classifier needs pictures of 8 pixels and more")
 
     def preview(self, model: nn.Module) -> None:
         return None
