@@ -85,7 +85,7 @@ def training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", required=True, type=Path, help="the run's folder")
     sub.add_argument("--resume", action="store_true", help="go on with the run in --out")
     sub.add_argument("--data", help=f"train on this instead of the recipe's data: {', '.join(NAMES)}")
-    sub.add_argument("--images", type=int, help="training pictures to show, instead of the recipe's budget")
+    sub.add_argument("--images", type=int, help="training pictures to show in all, instead of the recipe's budget")
 
 
 def drawing(sub: argparse.ArgumentParser, required: bool = False) -> None:

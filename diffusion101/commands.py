@@ -39,7 +39,8 @@ def train(a: argparse.Namespace) -> None:
 
     with ranks.joined(device) as us:
         try:
-            about = fit.fit(chosen, a.out, a.resume, device, progress, bar("scoring"), say=tell, ranks=us)
+            bars = progress, bar("scoring")
+            about = fit.fit(chosen, a.out, a.resume, device, *bars, say=tell, ranks=us, relength=a.images is not None)
         except KeyboardInterrupt:
             words = [word for word in a.words if word != "--resume"]
             starter = "python" if us.count == 1 else f"torchrun --nproc_per_node={us.count}"

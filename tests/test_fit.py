@@ -19,6 +19,7 @@ from diffusion101.networks import Labels, Level, UNetConfig
 from diffusion101.training import fit, recipe
 from diffusion101.training.fit import fit as train_in
 from diffusion101.training.folder import Folder
+from diffusion101.training.loop import learning_rate
 
 SMALL = replace(  # six steps; dropout draws from torch's own generator, which a resumed run must find as it was
     recipe.Recipe(model=recipe.Model(network=UNetConfig(levels=(Level(4),), time=8, condition=Labels(), dropout=0.3))),
@@ -299,6 +300,20 @@ def test_resuming_compares_only_what_changes_the_training(stopped):
     other = replace(SMALL, name="renamed", score=recipe.Score(samples=0, guidance=1.0))
     train_in(other, stopped, resume=True)
     assert len(rows(stopped)) == 6
+
+
+def test_a_run_may_be_given_another_length_when_it_goes_on(stopped):
+    seen, said = len(rows(stopped)), []
+    shorter, longer = (replace(SMALL, total=batches * SMALL.train.batch) for batches in (seen - 1, seen + 2))
+    with pytest.raises(ValueError, match=f"total was {SMALL.total}, now it is {longer.total}"):
+        train_in(longer, stopped, resume=True)
+    with pytest.raises(ValueError, match=f"has seen {seen * SMALL.train.batch} pictures already; it cannot end after"):
+        train_in(shorter, stopped, resume=True, relength=True)
+    about = train_in(longer, stopped, resume=True, relength=True, say=said.append)
+    assert f"planned for {SMALL.total} pictures, this run now ends after {longer.total}." in " ".join(said)
+    assert about["images"] == about["recipe"]["total"] == longer.total and len(rows(stopped)) == seen + 2
+    rates = [learning_rate(longer.train, longer.steps, step) for step in (seen, seen + 1)]
+    assert [row["lr"] for row in rows(stopped)[-2:]] == pytest.approx(rates)
 
 
 def test_a_full_disk_is_named_and_the_last_state_stays(stopped, monkeypatch):

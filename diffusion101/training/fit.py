@@ -35,6 +35,7 @@ def fit(
     say: Callable[[str], None] | None = None,
     save_every: float = SAVE_EVERY,
     ranks: Ranks = ALONE,
+    relength: bool = False,
 ) -> dict:
     """Train a recipe in the folder `out`, write model.safetensors, score it, and write the scores into its metadata.
 
@@ -42,11 +43,13 @@ def fit(
     about the data, and how long it will take (which is measured only for it).
     Interrupted (Ctrl-C, SIGTERM) it ends the step, keeps its state and raises KeyboardInterrupt. Bad settings raise
     ValueError before anything is written. The weights are on disk before they are scored: resuming a finished run
-    only scores it. Returns the file's metadata, or nothing to any rank but the first, which trains along.
+    only scores it. A resumed run equals an uninterrupted one, unless relength=True lets it have another total of
+    pictures: the learning rate goes on as if that had been planned. Returns the file's metadata, or nothing to any rank
+    but the first, which trains along.
     """
     folder, job, device = Folder(Path(out)), task(recipe), torch.device(device)
     ranks.check(recipe.train.batch)
-    folder.check(recipe, resume)
+    folder.check(recipe, resume, relength)
     model = job.build().to(device)
     with ranks.in_turn():
         images = job.images("train", folder.kept()[1] if resume else None).to(device)
@@ -58,9 +61,16 @@ def fit(
     if say and images.name != recipe.data.name:
         say(f"{recipe.data.name} could not be had: this run trains on {images.name} data instead.")
     with folder.locked():
-        folder.check(recipe, resume)  # again: until now another process could train here
+        folder.check(recipe, resume, relength)  # again: until now another process could train here
         if resume:
             folder.restore(run)
+            if run.step > recipe.steps:
+                seen = run.step * recipe.train.batch
+                raise ValueError(
+                    f"{folder.path} has seen {seen:,} pictures already; it cannot end after {recipe.total:,}"
+                )
+            if say and recipe.total != (planned := folder.kept()[0].total):
+                say(f"{recipe.name}: planned for {planned:,} pictures, this run now ends after {recipe.total:,}.")
         if say:
             say(_plan(job, run, images, test))
         folder.begin(recipe, images.name, run.step)

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -43,8 +43,8 @@ class Folder:
         finally:
             lock.release()
 
-    def check(self, recipe: Recipe, resume: bool) -> None:
-        """ValueError unless this recipe can start, or go on, here; nothing is written."""
+    def check(self, recipe: Recipe, resume: bool, relength: bool = False) -> None:
+        """ValueError unless this recipe can start, or go on, here; nothing is written. relength: with another total."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; --out must be a folder")
         if not resume:
@@ -53,7 +53,8 @@ class Folder:
             return
         if not self.state.exists():
             raise ValueError(f"{self.path} holds no run to resume")
-        different = recipe.trains_as(self.kept()[0])
+        kept = self.kept()[0]
+        different = recipe.trains_as(replace(kept, total=recipe.total) if relength else kept)
         if different:
             raise ValueError(f"cannot resume {self.path}: " + "; ".join(different))
 
