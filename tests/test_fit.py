@@ -313,7 +313,7 @@ def test_a_run_may_be_given_another_length_when_it_goes_on(stopped):
     assert f"planned for {SMALL.total} pictures, this run now ends after {longer.total}." in " ".join(said)
     assert about["images"] == about["recipe"]["total"] == longer.total and len(rows(stopped)) == seen + 1
     rate = learning_rate(longer.train, longer.steps, seen)
-    assert rows(stopped)[-1]["lr"] == pytest.approx(rate)
+    assert json.loads(rows(stopped)[-1])["lr"] == pytest.approx(rate)
 
 
 def test_a_full_disk_is_named_and_the_last_state_stays(stopped, monkeypatch):
