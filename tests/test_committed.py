@@ -20,7 +20,7 @@ DENOISERS = ["01-basic", "02-time", "03-scales", "04-cosine", "05-guidance", "06
 TEXT = ["08-text", "08-two"]
 PHOTOGRAPHS = ["10-cifar10"]
 ADAPTERS = ["07-outline", "07-outline-everywhere", "07-slant"]
-JUDGES = {"classifier": 0.99, "cifar10-classifier": 0.87}  # how many test pictures each must judge right
+JUDGES = {"classifier": 0.99, "cifar10-classifier": 0.9}  # how many test pictures each must judge right
 MEASURED = {"samples", "seed", "sampler", "steps", "guidance", "frechet", "recognised", "precision", "recall", "floor"}
 
 
@@ -154,11 +154,11 @@ def test_08_two_knows_whose_is_whose(key):
 
 @pytest.mark.slow
 def test_10_draws_the_kind_that_it_is_asked_for():
-    """More often than one that does not listen, which is right in a tenth; 40 pictures, w = 2."""
+    """One that does not listen would be right in a tenth; 40 pictures, w = 2, by a judge that errs in a tenth itself."""
     model, asked = diffusion101.load("10-cifar10"), torch.arange(40) % 10
     drawn = pictures(model, Request(asked, guidance=2.0, seed=1, size=(32, 32)))
     probabilities, _ = judge.judge(judge.load_judge("cifar10"), drawn)
-    assert (probabilities.argmax(1) == asked).float().mean() >= 0.25
+    assert (probabilities.argmax(1) == asked).float().mean() >= 0.5
 
 
 # The bars, by the scores in the files: n = 2,000 (scenes: 1,000), seed 0.
