@@ -154,7 +154,7 @@ def test_08_two_knows_whose_is_whose(key):
 
 @pytest.mark.slow
 def test_10_draws_the_kind_that_it_is_asked_for():
-    """One that does not listen would be right in a tenth; 40 pictures, w = 2, by a judge that errs in a tenth itself."""
+    """One that does not listen would be right in a tenth; 40 pictures, w = 2; the judge errs in a tenth."""
     model, asked = diffusion101.load("10-cifar10"), torch.arange(40) % 10
     drawn = pictures(model, Request(asked, guidance=2.0, seed=1, size=(32, 32)))
     probabilities, _ = judge.judge(judge.load_judge("cifar10"), drawn)
