@@ -135,9 +135,9 @@ def evaluate(a: argparse.Namespace) -> None:
     how = given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance", "against"))
     how = read(recipe.Score, how, "evaluate")
     model = opened(a, a.device)
-    how = how if a.guidance is not None else replace(how, guidance=usual_guidance(model))
-    model.schedule.times(how.steps)
     about = model.about.get("adapter", model.about)
+    how = how if a.guidance is not None else replace(how, guidance=usual_guidance(model, about))
+    model.schedule.times(how.steps)
     learned = read(recipe.Recipe, about.get("recipe"), f"{a.lora or a.model}: recipe")
     used = a.data or str(about.get("data"))
     job = tasks.task(replace(learned, score=how))
@@ -156,9 +156,9 @@ def evaluate(a: argparse.Namespace) -> None:
         checkpoint.whole(Path(a.json), lambda f: f.write_text(text + "\n", encoding="utf-8"))
 
 
-def usual_guidance(model: Denoiser) -> float:
-    """What the model, or the adapter on it, was scored with, as far as its file tells; else 1."""
-    found = recipe.flat(model.about.get("adapter", model.about)).get("recipe.score.guidance")
+def usual_guidance(model: Denoiser, about: dict | None = None) -> float:
+    """What the model was scored with, as far as its file tells; else 1. about: that of an adapter on it instead."""
+    found = recipe.flat(about or model.about).get("recipe.score.guidance")
     return found if isinstance(found, float) and model.condition is not None else 1.0
 
 

@@ -243,10 +243,15 @@ def test_an_adapter_is_melted_in_where_it_is_asked_for(merge, here):
     assert layers and all((layer.original is not None) == bool(merge) for layer in layers)
 
 
-def test_an_adapter_is_drawn_as_it_was_scored():
-    model = commands.opened(commands.Order(model="06-attention", lora="07-outline"), "cpu")
+def test_an_adapter_is_evaluated_as_it_was_scored_and_drawn_as_its_base(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where the traceback goes
+    model, asked = commands.opened(commands.Order(model="06-attention", lora="07-outline"), "cpu"), []
     model.about["adapter"]["recipe"]["score"]["guidance"] = 1.25
-    assert commands.usual_guidance(model) == 1.25 != model.about["recipe"]["score"]["guidance"]
+    assert commands.asked(commands.Order("06-attention", ("8",)), model).guidance == 2.0
+    monkeypatch.setattr(commands, "opened", lambda *_: model)
+    monkeypatch.setattr(commands.tasks, "task", lambda chosen: asked.append(chosen.score) or refused())
+    assert main("evaluate --model 06-attention --lora 07-outline".split()) == 1  # stopped before any work
+    assert asked[0].guidance == 1.25
 
 
 def test_a_weight_file_that_moved_is_told_by_model(here):

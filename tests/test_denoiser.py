@@ -32,9 +32,10 @@ class Constant(torch.nn.Module):
         return torch.full_like(x, self.value)
 
 
-@pytest.mark.parametrize("predict", PREDICTIONS)
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize(
+    "predict, weight", [(p, w) for p in PREDICTIONS for w in WEIGHTS if p == "v" or w != "min-snr-5"]
+)
 def test_loss_is_zero_for_an_oracle_only(predict, loss, weight):
     s, x0 = schedules.linear(), torch.rand(8, 1, 4, 4) * 2 - 1
     good = Denoiser(Oracle(x0, s, predict), s, predict, loss, weight)

@@ -267,7 +267,7 @@ def test_every_pixel_asks_every_pixel():
 def test_a_second_answer_leaves_the_first_as_it_was():
     one, two = (awake(UNet(replace(M10, answers=answers))) for answers in (1, 2))
     state = one.state_dict()
-    state["conv_out.weight"] = torch.cat([state["conv_out.weight"], torch.ones(3, 16, 3, 3)])
+    state["conv_out.weight"] = torch.cat([state["conv_out.weight"], torch.ones_like(state["conv_out.weight"])])
     state["conv_out.bias"] = torch.cat([state["conv_out.bias"], torch.ones(3)])
     two.load_state_dict(state)
     x, t, cond = inputs(M10)
@@ -276,10 +276,13 @@ def test_a_second_answer_leaves_the_first_as_it_was():
 
 
 def test_colour_fits_its_file_and_costs_no_more_than_planned():
-    """Under 16 MB in float16, and at most twice the arithmetic of lesson 05's network on pictures of the same size."""
+    """Under 16 MB in float16, and at most six times lesson 05's arithmetic on pictures of the same size.
+
+    It was twice until M10 became twice as wide, which costs 1.6 times the time (benchmarks/LOG.md).
+    """
     m5, m10 = (Denoiser(UNet(MILESTONES[name]), schedules.cosine()) for name in ("M5", "M10"))
     assert sum(p.numel() for p in m10.parameters()) < 8_000_000
-    assert cost(m10, 32) <= 2 * cost(m5, 32)
+    assert cost(m10, 32) <= 6 * cost(m5, 32)
 
 
 def test_modulation_scales_and_shifts_by_the_sum_of_what_is_heard():
