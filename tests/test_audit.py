@@ -33,6 +33,7 @@ def average(module: nn.Module, steps) -> nn.Module:
     run = Run(module, Recipe(model=Model("M1")))
     for _ in steps:
         run.ema.update_parameters(module)
+        run.step += 1
     return run.ema.module
 
 
