@@ -61,17 +61,18 @@ def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     changes = {"model__start": None, "model__change": {"levels": shape}}
     changes |= {"score__samples": samples, "score__steps": STEPS[study]}
     chosen = recipe.load(study, **changes)
-    job = task(chosen)
-    images = data.load(chosen.data.name, "train")
+    job, jpeg = task(chosen), chosen.data.name == "cifar10"  # CIFAR-10 as JPEG may stand in, and is named in the row
+    images = data.load(chosen.data.name, "train", stand_in=jpeg)
     speed = pictures_per_second(job.build, chosen, images)
     total = plan(speed, seconds * longer, chosen.train.batch)
     chosen = recipe.load(study, total=total, **changes)
     others, began = Others(), time.process_time()
     for step in tqdm(train(job.build(), job.stream(images), chosen), total=chosen.steps, desc=name, leave=False):
         pass
-    taken, busy, test = time.process_time() - began, others.cores(), data.load(chosen.data.name, "test")
+    taken, busy, test = time.process_time() - began, others.cores(), data.load(chosen.data.name, "test", stand_in=jpeg)
     model = step.run.ema.module.eval()
     row = {"recipe": study, "what": name, "pictures": total, "seconds": round(taken, 1), "others": busy}
+    row["data"] = images.name
     row |= {"seed": chosen.train.seed, "loss": loss_on(model, test)}
     if not samples:
         return row | {"machine": facts()}

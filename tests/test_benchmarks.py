@@ -225,11 +225,13 @@ def test_the_readme_shows_the_results():
 
 def test_what_a_network_lacks_is_measured_by_its_own_recipe(monkeypatch):
     few = Images("synthetic-colour", torch.zeros(20, 3, 32, 32, dtype=torch.uint8), torch.arange(20) % 10, "")
-    monkeypatch.setattr(lacks.data, "load", lambda *_: few)
+    asked = []
+    monkeypatch.setattr(lacks.data, "load", lambda name, split, stand_in: asked.append((name, stand_in)) or few)
     monkeypatch.setattr(lacks, "pictures_per_second", lambda *_: 64.0)
     monkeypatch.setitem(lacks.VARIANTS["cifar10"], "tiny", (lacks.levels(8, 8, 8, 8), 2))
     row = lacks.measure("cifar10", "tiny", seconds=1.0, samples=0)
-    assert {"recipe": "cifar10", "what": "tiny", "pictures": 64, "seed": 0}.items() <= row.items()
+    about = {"recipe": "cifar10", "what": "tiny", "pictures": 64, "seed": 0, "data": "synthetic-colour"}
+    assert about.items() <= row.items() and asked == [("cifar10", True)] * 2
     torch.manual_seed(0)
     two = {"width": 8, "attention": True}
     change = {"levels": [{"width": 8}, {"width": 8}, two, two | {"blocks": 2}]}

@@ -278,6 +278,13 @@ def test_each_data_set_has_its_judge(tmp_path, folder, cifar, monkeypatch):
     assert real.right(real.test.pictures(), real.test.labels).shape == (20,)
 
 
+def test_a_judge_is_not_trained_on_pictures_too_small_for_it():
+    few = images.Images("synthetic-colour", torch.zeros(10, 3, 4, 4, dtype=torch.uint8), torch.arange(10), "")
+    job = tasks.task(recipe.load("cifar10-classifier", data__size=4))
+    with pytest.raises(ValueError, match="data.size is 4; a classifier needs pictures of 8 pixels and more"):
+        job.check(job.build(), few, few)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_judge_learns(layout):
     """A handful of pictures of two kinds, told apart after a few steps."""

@@ -9,7 +9,7 @@ from diffusion101.data.numbers import seen, unseen
 from diffusion101.milestones import MILESTONES
 from diffusion101.networks import UNet
 from diffusion101.scoring import judge, metrics
-from diffusion101.scoring.score import cost, score_model, score_numbers
+from diffusion101.scoring.score import cost, hardware, score_model, score_numbers
 from diffusion101.training import tasks
 from diffusion101.training.recipe import Score
 
@@ -204,3 +204,7 @@ def test_cost_by_hand(tiny):
     model.network.body.forward = lambda h, *rest: h
     embedding = 2 * 16 * 16
     assert cost(model, size=8) * 1e6 == pytest.approx(2 * 64 * 9 * 16 + embedding)
+
+
+def test_the_record_says_on_what_it_was_measured():
+    assert hardware(torch.device("mps")).startswith("MPS ") and hardware(torch.device("cpu")).startswith("CPU ")

@@ -21,7 +21,7 @@ class Denoiser(nn.Module):
     s        Schedule; attribute .schedule
     predict  "eps", "x0" or "v"
     loss     "mse", "l1" or "huber": how far the answer is from its target
-    weight   "uniform", "min-snr-5" or "time": how much a picture's time counts in the loss
+    weight   "uniform", "min-snr-5" (of v only) or "time": how much a picture's time counts in the loss
     about    of a loaded model: the metadata of its weight file
     """
 
