@@ -123,11 +123,13 @@ def lines(
     width: float = 6.5,
     falling: bool = False,
     aside: bool = False,
+    legend: bool = True,
 ) -> Picture:
     """Curves over one x, a legend if there are several. log: "x", "y" or "xy"; marks: names of vertical lines.
 
     A curve of a model in MODELS has its colour; a second one of the same model is dashed.
-    falling: x goes down from left to right, as t does when sampling. aside: the legend stands beside the axes.
+    falling: x goes down from left to right, as t does when sampling. aside: the legend stands beside the axes;
+    without legend its curves are named elsewhere.
     """
     fig, [[ax]] = figure(width=width, height=3.2)
     named, used = {name: MODELS.get(name.split(",")[0]) for name in curves}, set()
@@ -149,7 +151,7 @@ def lines(
         ax.set_xticks([], minor=True)
     if falling:
         ax.invert_xaxis()
-    if len(curves) > 1:
+    if legend and len(curves) > 1:
         beside = dict(loc="center left", bbox_to_anchor=(1, 0.5)) if aside else {"ncols": 1 + (len(curves) > 4)}
         ax.legend(frameon=False, **beside)
     ax.grid(alpha=0.25)
