@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from diffusion101 import data, reference, train
-from diffusion101.scoring.score import score_model
+from diffusion101.scoring.score import score_model, test_loss
 from diffusion101.training import recipe
 from diffusion101.training.tasks import task
 
@@ -46,15 +45,6 @@ VARIANTS = {"mnist-cosine": GREY, "cifar10": COLOUR}
 STEPS = {"mnist-cosine": 50, "cifar10": 20}
 
 
-@torch.no_grad()
-def loss_on(model: nn.Module, test: data.Images, count: int = 2000, size: int = 100) -> float:
-    """The loss on test pictures, each with a time and noise of its own, the same for all models."""
-    generator = torch.Generator().manual_seed(0)
-    parts = [slice(i, i + size) for i in range(0, min(count, len(test)), size)]
-    losses = [model.loss(test.pictures(part), test.labels[part], generator) for part in parts]
-    return torch.stack(losses).mean().item()
-
-
 def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     """The row of one variant."""
     shape, longer = VARIANTS[study][name]
@@ -73,7 +63,7 @@ def measure(study: str, name: str, seconds: float, samples: int) -> dict:
     model = step.run.ema.module.eval()
     row = {"recipe": study, "what": name, "pictures": total, "seconds": round(taken, 1), "others": busy}
     row["data"] = images.name
-    row |= {"seed": chosen.train.seed, "loss": loss_on(model, test)}
+    row |= {"seed": chosen.train.seed, "loss": test_loss(model, test)}
     if not samples:
         return row | {"machine": facts()}
     found, floor = score_model(model, test, chosen.score), reference(test, samples).floor["frechet"]

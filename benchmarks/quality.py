@@ -21,10 +21,10 @@ from torch import nn
 from tqdm import tqdm
 
 from diffusion101 import Request, data, pictures, reference, score, train
-from diffusion101.checkpoint import whole
 from diffusion101.scoring.judge import Reference
 from diffusion101.training import recipe
 from diffusion101.training.tasks import task
+from diffusion101.writing import whole
 
 from .machine import Others, facts
 from .peers import NETWORKS

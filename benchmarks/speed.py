@@ -19,10 +19,10 @@ from torch import nn
 from tqdm import tqdm
 
 from diffusion101 import Denoiser, Request, draw, schedules
-from diffusion101.checkpoint import whole
 from diffusion101.scoring.score import cost
 from diffusion101.training import recipe
 from diffusion101.training.loop import OPTIMIZERS, has_bf16, keep_memory
+from diffusion101.writing import whole
 
 from .machine import Others, facts, installed
 from .peers import NETWORKS

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +19,10 @@ from .core.process import PREDICTIONS
 from .networks import UNet, UNetConfig
 from .reading import STRICT
 from .reading import read as parse
+from .writing import whole
 
 _HERE = Path(__file__).parent
 FOLDER = next(f for f in (_HERE / "weights", _HERE.parent / "assets" / "checkpoints") if f.is_dir())  # wheel, clone
-PART = ".part"  # the end of the names of files that are being written
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -50,24 +48,6 @@ def kept(kind: str) -> dict[str, dict[str, Any]]:
         with suppress(ValueError):  # of another kind
             found[name] = read(name, kind)[0]
     return found
-
-
-def whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call write on a file beside path, then rename: path never holds half a file. ValueError if it cannot be."""
-    beside = path.with_name(f".{secrets.token_hex(8)}{PART}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        mode = beside.stat().st_mode  # safetensors would make it private
-        write(beside)
-        beside.chmod(mode)
-        beside.replace(path)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        words = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise ValueError(f"cannot write {str(path)!r}: {words}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
 
 
 def find(name: str | Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from . import checkpoint, drawing
+from . import checkpoint, drawing, writing
 from .core.denoiser import Denoiser
 from .data.sources import kinds
 from .drawing import Request, draw
@@ -153,7 +153,7 @@ def evaluate(a: argparse.Namespace) -> None:
     if a.json == "-":
         print(text)
     else:
-        checkpoint.whole(Path(a.json), lambda f: f.write_text(text + "\n", encoding="utf-8"))
+        writing.whole(Path(a.json), lambda f: f.write_text(text + "\n", encoding="utf-8"))
 
 
 def usual_guidance(model: Denoiser, about: dict | None = None) -> float:

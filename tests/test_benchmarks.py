@@ -236,4 +236,4 @@ def test_what_a_network_lacks_is_measured_by_its_own_recipe(monkeypatch):
     two = {"width": 8, "attention": True}
     change = {"levels": [{"width": 8}, {"width": 8}, two, two | {"blocks": 2}]}
     born = lacks.task(recipe.load("cifar10", total=64, model__change=change)).build().eval()
-    assert 0 < row["loss"] < lacks.loss_on(born, few) == lacks.loss_on(born, few)
+    assert 0 < row["loss"] < lacks.test_loss(born, few) == lacks.test_loss(born, few)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import diffusion101
-from diffusion101 import checkpoint
+from diffusion101 import checkpoint, writing
 from diffusion101.core import schedules
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.data.images import STAND_INS
@@ -179,7 +179,7 @@ def test_files_appear_whole(tmp_path, error):
 
     (tmp_path / "file").write_text("before")
     with pytest.raises(ValueError, match="cannot write .*file': No space left on device"):
-        checkpoint.whole(tmp_path / "file", fail)
+        writing.whole(tmp_path / "file", fail)
     assert (tmp_path / "file").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from diffusion101 import checkpoint
+from diffusion101 import checkpoint, writing
 from diffusion101.networks import Labels, Level, UNetConfig
 from diffusion101.training import fit, recipe
 from diffusion101.training.fit import fit as train_in
@@ -65,7 +65,7 @@ def test_a_run_interrupted_and_resumed(tmp_path):
         train_in(SCORED, b)
     with (b / "metrics.jsonl").open("a") as file:  # rows of steps lost in a crash, the last cut short
         file.write('{"step": 4, "loss": 7}\n{"st')
-    (b / f".0123{checkpoint.PART}").write_text("a file that a killed process was writing")
+    (b / f".0123{writing.PART}").write_text("a file that a killed process was writing")
     train_in(SCORED, b, resume=True, say=[].append)  # what is measured for say leaves no trace
     assert same(a, b)
     names = {".lock", "run.yaml", "metrics.jsonl", "state.pt", "model.safetensors", "samples"}
@@ -147,7 +147,7 @@ def test_killed_at_ten_random_moments(tmp_path):
                 break
         parent.stdin.close()
     assert code == 0 and killed == 10 and same(tmp_path / "whole", out)
-    assert not list(out.rglob(f".*{checkpoint.PART}"))
+    assert not list(out.rglob(f".*{writing.PART}"))
 
 
 def rows(out) -> list[bytes]:
@@ -326,7 +326,7 @@ def test_a_full_disk_is_named_and_the_last_state_stays(stopped, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="cannot write .*state.pt': Pytorch"):
         patch.setattr(torch, "save", full)
         train_in(SMALL, stopped, resume=True)
-    assert (stopped / "state.pt").read_bytes() == before and not list(stopped.glob(f".*{checkpoint.PART}"))
+    assert (stopped / "state.pt").read_bytes() == before and not list(stopped.glob(f".*{writing.PART}"))
 
     def full_log(*args):
         raise OSError(28, "No space left on device")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion101 import Denoised, checkpoint, guidance, process, samplers
+from diffusion101 import Denoised, checkpoint, guidance, process, samplers, writing
 from diffusion101.data import load
 from diffusion101.scoring import judge, metrics, score
 from diffusion101.training.folder import version
@@ -73,7 +73,7 @@ def main() -> None:
     about |= {"weights": {m: checkpoint.fingerprint(m)["fingerprint"] for m in ("01-basic", "02-time")}}
     about |= {"rows": rows, "floor": real.floor, "hardware": score.hardware(device), "version": version()}
     path = ROOT / "assets" / "measured" / "02_drivers.json"
-    checkpoint.whole(path, lambda file: file.write_text(json.dumps(about, indent=1) + "\n"))
+    writing.whole(path, lambda file: file.write_text(json.dumps(about, indent=1) + "\n"))
     print(path.relative_to(ROOT))
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 import diffusion101
-from diffusion101 import Request, checkpoint, data, guidance, samplers
+from diffusion101 import Request, checkpoint, data, guidance, samplers, writing
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.drawing import at_once, in_parts
 from diffusion101.networks.blocks import Modulation
@@ -123,7 +123,7 @@ def main() -> None:
     command = options.pop("command")
     found = {"curve": curve, "interval": interval, "birth": birth}[command](**options)
     path = FOLDER / {"curve": "05_guidance.json", "interval": "05_interval.json", "birth": "05_birth.json"}[command]
-    checkpoint.whole(path, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+    writing.whole(path, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
     print(path.relative_to(ROOT))
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion101 import Denoiser, Request, checkpoint, data, lora, pictures, train
+from diffusion101 import Denoiser, Request, checkpoint, data, lora, pictures, train, writing
 from diffusion101.data import handwriting
 from diffusion101.data.numbers import seen, unseen
 from diffusion101.scoring import judge
@@ -171,7 +171,7 @@ def main() -> None:
         before = json.loads(PATH.read_text()) if PATH.exists() else {}
         before = {key: before[key] for key in parts if key in before and before["samples"] == args.samples}
         text = json.dumps(about | before | part, indent=1) + "\n"
-        checkpoint.whole(PATH, lambda file: file.write_text(text))
+        writing.whole(PATH, lambda file: file.write_text(text))
 
     for part in parts if args.part == "all" else [args.part]:
         parts[part](ruler, keep, args.images)

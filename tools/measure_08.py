@@ -16,7 +16,7 @@ from random import Random
 import torch
 from tqdm import tqdm
 
-from diffusion101 import Request, checkpoint, data, pictures, train
+from diffusion101 import Request, data, pictures, train, writing
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.data.captions import Scene, caption, draw
 from diffusion101.data.scenes import Scenes
@@ -103,7 +103,7 @@ def main() -> None:
 
     def keep() -> None:
         text = json.dumps(found, indent=1) + "\n"
-        checkpoint.whole(a.out, lambda file: file.write_text(text, encoding="utf-8"))
+        writing.whole(a.out, lambda file: file.write_text(text, encoding="utf-8"))
 
     for state in tqdm(a.states, unit="state"):
         images, model = on_its_way(state)

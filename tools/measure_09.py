@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion101 import Request, checkpoint, data, drawing
+from diffusion101 import Request, checkpoint, data, drawing, writing
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.core.samplers import SAMPLERS
 from diffusion101.core.schedules import SPACINGS
@@ -125,11 +125,11 @@ def main() -> None:
     for row in tqdm(todo, unit="row"):
         found, features = measure(model, real, row)
         if is_base(row, most):
-            checkpoint.whole(bases[row["w"]], lambda file, features=features: torch.save(features, file))
+            writing.whole(bases[row["w"]], lambda file, features=features: torch.save(features, file))
         compared = frechet_ratio(real.features, features, torch.load(bases[row["w"]], device))
         rows.append(found | rounded(compared))
         text = json.dumps(same | {"hardware": score.hardware(device), "version": version(), "rows": rows}, indent=1)
-        checkpoint.whole(a.out, lambda file, text=text: file.write_text(text + "\n", encoding="utf-8"))
+        writing.whole(a.out, lambda file, text=text: file.write_text(text + "\n", encoding="utf-8"))
     print(a.out)
 
 

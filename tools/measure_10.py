@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion101 import Request, checkpoint, data, drawing
+from diffusion101 import Request, checkpoint, data, drawing, writing
 from diffusion101.core.denoiser import Denoiser
-from diffusion101.core.process import q_sample
 from diffusion101.data import Images
 from diffusion101.scoring import score
 from diffusion101.scoring.judge import Reference, reference
@@ -60,20 +59,6 @@ def measure(model: Denoiser, real: Reference, steps: int, w: float) -> tuple[dic
     return {"w": w} | rounded(score.score(drawn, cond, real)) | {"said": said(cond, guesses)}, drawn
 
 
-@torch.no_grad()
-def loss(model: Denoiser, test: Images, count: int = 500) -> float:
-    """The loss on test pictures, with the same times and noise whenever it is asked."""
-    x0, generator = test.pictures(slice(count)), torch.Generator().manual_seed(0)
-    t, eps = 1 + torch.arange(count) * 997 % model.schedule.T, torch.randn(x0.shape, generator=generator)
-    parts = zip(*(values.split(100) for values in (x0, t, eps, test.labels[:count])))
-    each = []
-    for x0, t, eps, labels in parts:
-        guess = model(q_sample(x0, t, eps, model.schedule), t, labels)
-        signal, noise = (table[t][:, None, None, None] for table in (model.schedule.signal, model.schedule.noise))
-        each.append((signal * (guess.eps - eps) - noise * (guess.x0 - x0)).square().mean((1, 2, 3)))  # of v
-    return round(torch.cat(each).mean().item(), 5)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="10-cifar10")
@@ -96,7 +81,7 @@ def main() -> None:
     def keep(**more) -> None:
         found.update({"hardware": score.hardware(device), "version": version()} | more)
         text = json.dumps(found, indent=1) + "\n"
-        checkpoint.whole(a.out, lambda file: file.write_text(text, encoding="utf-8"))
+        writing.whole(a.out, lambda file: file.write_text(text, encoding="utf-8"))
 
     if "real" not in found:
         guesses = torch.cat(
@@ -108,7 +93,13 @@ def main() -> None:
         keep(floor=rounded(real.floor), real=judged)
     if a.state:
         images, raw, average = both(a.state)
-        keep(average={"images": images, "raw": loss(raw, test), "averaged": loss(average, test)})
+        keep(
+            average={
+                "images": images,
+                "raw": round(score.test_loss(raw, test), 5),
+                "averaged": round(score.test_loss(average, test), 5),
+            }
+        )
     for w in a.scales:
         if w not in [row["w"] for row in found.get("rows", [])]:
             row, drawn = measure(model, real, a.steps, w)

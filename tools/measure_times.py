@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from diffusion101 import checkpoint
+from diffusion101 import writing
 from diffusion101.scoring.score import hardware
 from diffusion101.training.folder import version
 
@@ -63,7 +63,7 @@ def main() -> None:
             run(read(path))
         row["seconds"][path.stem] = round(time.perf_counter() - began, 1)
         print(f"{path.stem}: {spoken(row['seconds'][path.stem])}", flush=True)
-        checkpoint.whole(FILE, lambda file: file.write_text(json.dumps(times, indent=1) + "\n"))
+        writing.whole(FILE, lambda file: file.write_text(json.dumps(times, indent=1) + "\n"))
     text = PLACE.sub(lambda _: table(times), README.read_text(encoding="utf-8"))
     README.write_text(text, encoding="utf-8", newline="\n")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import diffusion101
-from diffusion101 import Request, draw, pictures
+from diffusion101 import Request, draw, pictures, writing
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.figures import files, plot
 
@@ -78,7 +78,7 @@ def main() -> None:
     frames = [torch.cat(parts) for parts in zip(digits(), scenes())]
     files.save(frames, FILM, files.kind(FILM), columns=COLUMNS, scale=SCALE)
     still = plot.filmstrip(milestones(), LESSONS)
-    diffusion101.checkpoint.whole(MILESTONES, lambda file: file.write_bytes(still.png))
+    writing.whole(MILESTONES, lambda file: file.write_bytes(still.png))
     for path in (FILM, MILESTONES):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
 

@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from diffusion101 import Request, checkpoint, pictures
+from diffusion101 import Request, pictures, writing
 from diffusion101.core.denoiser import Denoiser
 from diffusion101.figures import files
 from diffusion101.training import tasks
@@ -53,7 +53,7 @@ def write(rows: dict[str, Tensor], path: Path, how: str) -> None:
     note = PngInfo()
     note.add_text(files.KEY, json.dumps({"rows": [*rows], "how": how}))
     picture = files.grid(torch.cat([*rows.values()]), KINDS, 1).quantize(256, Image.Quantize.MEDIANCUT)
-    checkpoint.whole(path, lambda beside: picture.save(beside, "png", optimize=True, pnginfo=note))
+    writing.whole(path, lambda beside: picture.save(beside, "png", optimize=True, pnginfo=note))
     print(path)
 
 

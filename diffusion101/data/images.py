@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import sys
 import zipfile
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..writing import whole
 from . import synthetic
 from .sources import SOURCES, gathered
 
@@ -166,17 +166,8 @@ def _keep(path: Path, images: Tensor, labels: Tensor) -> None:
     root = folder()
     if root.exists() and not root.stat().st_mode & 0o222:  # asked of the mode: root may write anywhere
         return
-    beside = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        mode = beside.stat().st_mode  # safetensors would make it private
-        save_file({"images": images.contiguous(), "labels": labels}, beside)
-        beside.chmod(mode)
-        beside.replace(path)
-    except (OSError, SafetensorError):  # safetensors' own word for a full disk
-        with contextlib.suppress(OSError):
-            beside.unlink()
+    with contextlib.suppress(ValueError):  # a full disk
+        whole(path, lambda beside: save_file({"images": images.contiguous(), "labels": labels}, beside))
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

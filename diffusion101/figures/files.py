@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from ..checkpoint import whole
+from ..writing import whole
 from .tiling import tile
 
 KEY = "diffusion101"  # of a PNG's note

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import checkpoint
@@ -90,6 +90,15 @@ def score_numbers(
     every = torch.tensor(seen(0))[torch.arange(how.samples) % 100]
     x, _ = Numbers(real.test).draw(every, torch.Generator().manual_seed(how.seed))
     return {"samples": how.samples, "hidden": hidden} | shares | {"real": real.right(x, every).float().mean().item()}
+
+
+@torch.no_grad()
+def test_loss(model: nn.Module, test: Images, count: int = 2000, size: int = 100) -> float:
+    """The loss on the first `count` test pictures, with the same times and noise whenever it is asked."""
+    generator = torch.Generator().manual_seed(0)
+    parts = [slice(i, i + size) for i in range(0, min(count, len(test)), size)]
+    losses = [model.loss(test.pictures(part), test.labels[part], generator) for part in parts]
+    return torch.stack(losses).mean().item()
 
 
 def cost(model: Denoiser, size: int = 28) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .. import checkpoint
+from .. import checkpoint, writing
 from ..data.images import SHAPES, Images
 from ..figures import files
 from ..figures.tiling import tile
@@ -171,7 +171,7 @@ def _preview(folder: Folder, job: DenoiserTask, run: Run, writer) -> None:
     if x is not None:
         columns = max(n for n in range(1, 11) if len(x) % n == 0)
         path = folder.path / "samples" / f"step-{run.step:06}.png"
-        checkpoint.whole(path, lambda f: files.grid(x, columns).save(f, "png"))
+        writing.whole(path, lambda f: files.grid(x, columns).save(f, "png"))
         writer.add_image("samples", (tile(x.cpu(), columns) + 1) / 2, run.step)
 
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from .. import __version__, checkpoint
+from .. import __version__, writing
 from ..reading import read
 from .loop import Run
 from .recipe import Recipe
@@ -69,18 +69,18 @@ class Folder:
 
     def begin(self, recipe: Recipe, data: str, step: int) -> None:
         """Note what the run is, and clear away what a killed session left: half files, rows after the kept step."""
-        for half in self.path.rglob(f".*{checkpoint.PART}"):
+        for half in self.path.rglob(f".*{writing.PART}"):
             half.unlink()
         log = self.path / "metrics.jsonl"
         rows = log.read_bytes().splitlines(keepends=True)[:step] if log.exists() else []
-        checkpoint.whole(log, lambda f: f.write_bytes(b"".join(rows)))
+        writing.whole(log, lambda f: f.write_bytes(b"".join(rows)))
         about = {"recipe": asdict(recipe), "data": data, "version": version()}
         text = yaml.safe_dump(json.loads(json.dumps(about)), sort_keys=False)  # tuples as lists
-        checkpoint.whole(self.path / "run.yaml", lambda f: f.write_text(text, encoding="utf-8"))
+        writing.whole(self.path / "run.yaml", lambda f: f.write_text(text, encoding="utf-8"))
 
     def keep(self, run: Run, seconds: float) -> None:
         state = run.state_dict() | {"seconds": seconds}
-        checkpoint.whole(self.state, lambda f: torch.save(state, f))
+        writing.whole(self.state, lambda f: torch.save(state, f))
 
     def restore(self, run: Run) -> None:
         """Put the kept state into a fresh run; nothing is written."""
