@@ -93,13 +93,8 @@ def main() -> None:
         keep(floor=rounded(real.floor), real=judged)
     if a.state:
         images, raw, average = both(a.state)
-        keep(
-            average={
-                "images": images,
-                "raw": round(score.test_loss(raw, test), 5),
-                "averaged": round(score.test_loss(average, test), 5),
-            }
-        )
+        losses = {name: round(score.test_loss(m, test), 5) for name, m in (("raw", raw), ("averaged", average))}
+        keep(average={"images": images} | losses)
     for w in a.scales:
         if w not in [row["w"] for row in found.get("rows", [])]:
             row, drawn = measure(model, real, a.steps, w)
