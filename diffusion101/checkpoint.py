@@ -102,6 +102,16 @@ def fingerprint(name: str | Path) -> dict[str, str]:
     return {"name": Path(name).stem, "fingerprint": read(name, "denoiser")[0]["fingerprint"]}
 
 
+def origin(name: str | Path) -> dict[str, Any]:
+    """A denoiser's fingerprint, and how many images it has seen, those of the weights it started from included."""
+    about, _ = read(name, "denoiser")
+    start = about.get("start") if isinstance(about.get("start"), dict) else {}
+    seen = [counted.get("images", 0) for counted in (about, start)]
+    if bad := [count for count in seen if type(count) is not int or count < 0]:
+        raise ValueError(f"{name}: its metadata says {bad[0]!r} where it should count images")
+    return fingerprint(name) | {"images": sum(seen)}
+
+
 def fits(module: nn.Module, state: dict[str, Tensor], name: str | Path) -> None:
     """ValueError names the first tensor of the file that does not fit, or is missing."""
     own = module.state_dict()

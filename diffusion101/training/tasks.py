@@ -36,13 +36,14 @@ class DenoiserTask:
     kind = "denoiser"
 
     def __init__(self, recipe: Recipe):
-        self.recipe = recipe
+        self.recipe, self.start = recipe, None
 
     def build(self) -> nn.Module:
         """The untrained model; the same for the same seed."""
         torch.manual_seed(self.recipe.train.seed)
         network, process = UNet(self.recipe.model.config()), self.recipe.process
         if self.recipe.model.start:
+            self.start = checkpoint.origin(self.recipe.model.start)
             checkpoint.warm_start(network, self.recipe.model.start)
         return Denoiser(network, schedules.make(**process.schedule), process.predict, process.loss, process.weight)
 
@@ -88,6 +89,8 @@ class DenoiserTask:
         """The tensors of the weight file, and what its metadata must say to build the model again."""
         process = self.recipe.process
         about = {"network": asdict(model.network.config), "schedule": model.schedule.spec, "predict": process.predict}
+        if self.start:
+            about["start"] = self.start
         return model.network.state_dict(), about | {"mmacs": cost(model, self.recipe.data.size)}
 
     def score(self, model: nn.Module, test: Images, bar: Bar, train: Images | None = None) -> dict:
