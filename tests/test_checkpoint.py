@@ -194,6 +194,18 @@ def test_warm_start(saved):
         checkpoint.warm_start(UNet(replace(CONFIG, condition=None)), path)
 
 
+def test_what_weights_started_from_is_counted_along(saved):
+    """600 of its own, 400 of what it had started from."""
+    _, path = saved
+    assert checkpoint.origin(path) == checkpoint.fingerprint(path) | {"images": 0}  # its metadata does not count
+    rewrite(path, lambda about: about | {"images": 600, "start": {"name": "older", "images": 400}})
+    assert checkpoint.origin(path) == checkpoint.fingerprint(path) | {"images": 1000}
+    for bad in ({"images": "many"}, {"images": -1}, {"images": None}, {"start": {"images": 0.5}}):
+        rewrite(path, lambda about, bad=bad: about | {"images": 600} | bad)
+        with pytest.raises(ValueError, match="m.safetensors: its metadata says .* where it should count images"):
+            checkpoint.origin(path)
+
+
 def committed(kind: str) -> list[str]:
     found = []
     for name in checkpoint.names():

@@ -235,8 +235,10 @@ def test_amp_keeps_float32_weights(tiny, pictures, amp):
 def test_a_warm_start_is_used(tiny):
     """Every tensor of the file is in the new model, bit for bit; only new modules have values of their own."""
     _, state = checkpoint.read("03-scales", "denoiser")
-    network = build(replace(tiny, model=replace(tiny.model, network=None, milestone="M5", start="03-scales"))).network
-    own = network.state_dict()
+    job = tasks.task(replace(tiny, model=replace(tiny.model, network=None, milestone="M5", start="03-scales")))
+    model = job.build()
+    own = model.network.state_dict()
+    assert job.export(model)[1]["start"] == checkpoint.origin("03-scales")
     assert all(torch.equal(own[key], state[key]) for key in state)
     assert {key.split(".")[0] for key in own.keys() - state.keys()} == {"condition", "body"}
     fresh = build(replace(tiny, model=replace(tiny.model, network=None, milestone="M5"))).network.state_dict()
