@@ -44,8 +44,7 @@ mutants: $(READY)
 
 test: $(READY)
 	$(PY) -m ruff check .
-	DIFFUSION101_BUDGET=smoke OMP_NUM_THREADS=1 $(PY) -m pytest tests $(PARALLEL) $(PYTEST_ARGS)
-	DIFFUSION101_BUDGET=smoke OMP_NUM_THREADS=1 $(PY) -m pytest --nbval notebooks $(PARALLEL) $(PYTEST_ARGS)
+	DIFFUSION101_BUDGET=smoke OMP_NUM_THREADS=1 $(PY) -m pytest --nbval tests notebooks $(PARALLEL) $(PYTEST_ARGS)
 
 notebooks: $(READY)
 	$(PY) -m tools.execute $(if $(FRESH),--fresh) $(ONLY)

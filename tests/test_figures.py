@@ -31,15 +31,16 @@ def test_every_pixel_is_equally_large():
     for picture in (plot.grid(x[:1], title="one"), plot.filmstrip({"a": x[:8], "b": x[4:]}, ["t = 1"] * 8)):
         assert picture._repr_png_()[1] == {"width": Image.open(BytesIO(picture.png)).width // 2}
         pixels = np.asarray(Image.open(BytesIO(picture.png)).convert("L"))
-        wanted = ((x[0, 0] + 1) * 127.5).numpy()
+        wanted = ((x[0, 0] + 1) * 127.5).byte().numpy()
         found = []
         for times in range(2, 120):
-            inner = np.kron(wanted[1:-1, 1:-1], np.ones((times, times)))  # the frame covers the rim
+            inner = np.kron(wanted[1:-1, 1:-1], np.ones((times, times), np.uint8))  # the frame covers the rim
             if inner.shape[0] > pixels.shape[0] or inner.shape[1] > pixels.shape[1]:
                 break
             windows = np.lib.stride_tricks.sliding_window_view(pixels, inner.shape)
             corners = windows[..., 0, 0] == inner[0, 0]
-            for i, j in ((0, -1), (-1, 0), (-1, -1), (times, times), (5 * times, 3 * times)):
+            edges = (0, times - 1), (0, times), (3 * times - 1, times), (3 * times, times)  # where its colour changes
+            for i, j in (*edges, (0, -1), (-1, 0), (-1, -1), (5 * times, 3 * times)):
                 corners = corners & (windows[..., i, j] == inner[i, j])
             found += [times for i, j in np.argwhere(corners) if np.array_equal(windows[i, j], inner)]
         assert len(found) == 1 and found[0] >= 8
