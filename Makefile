@@ -27,7 +27,8 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(if $(CPU),$(PY) -m pip install --disable-pip-version-check torch torchvision --index-url $(CPU_BUILD))
-	$(PY) -m pip install --disable-pip-version-check -e ".[test]"
+	$(PY) -m pip install --disable-pip-version-check --no-compile -e ".[test]"
+	$(PY) -m compileall -qq -j 0 .venv/lib || true  # on all cores; it fails on templates that some packages hold
 	touch $(READY)
 
 lab: $(READY)

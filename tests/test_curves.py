@@ -29,6 +29,15 @@ def test_no_two_curves_look_alike():
     assert [line.get_color() for line in drawn("a", "b")] == plot.COLOURS[:2]
 
 
+def test_several_curves_are_named_once():
+    """One curve needs no legend; of figures that stand together only one has it."""
+    one, two = {"a": [0, 1]}, {"a": [0, 1], "b": [1, 0]}
+    figures = plot.lines([1, 2], one, "t", "loss"), plot.lines([1, 2], two, "t", "loss")
+    axes = [figure.axes[0] for figure in (*figures, plot.lines([1, 2], two, "t", "loss", legend=False))]
+    assert [ax.get_legend() is None for ax in axes] == [True, False, True]
+    assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["a", "b"]
+
+
 def test_hands_stand_at_their_angles():
     angle = torch.arange(0, 101) * math.pi / 100
     first, second = plot.clocks({"half a turn": angle, "none": 0 * angle}, t=50, every=10).axes[:2]
