@@ -20,7 +20,7 @@ def image(ax: Axes, x: Tensor, title: str = "", limits: tuple[float, float] = (-
     x = x.movedim(0, -1).squeeze(-1) if x.ndim == 3 else x
     if x.ndim == 3:
         x = ((x - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
-    ax.imshow(x, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest", gid=PIXELS)
+    ax.imshow(x.numpy(), cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest", gid=PIXELS)
     ax.set(xticks=[], yticks=[], title=title)
 
 
@@ -174,7 +174,7 @@ def heatmap(
     fig, [[ax]] = figure(width=5.0 + bool(names), height=4.0 + 0.8 * bool(names))
     most = values.abs().max().item()
     colours = dict(cmap="RdBu", vmin=-most, vmax=most) if diverging else dict(cmap="viridis")
-    shown = ax.imshow(values, interpolation="nearest", aspect="auto", origin="lower", extent=extent, **colours)
+    shown = ax.imshow(values.numpy(), interpolation="nearest", aspect="auto", origin="lower", extent=extent, **colours)
     fig.colorbar(shown, ax=ax)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if names:
