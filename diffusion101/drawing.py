@@ -25,7 +25,7 @@ class Request:
     cond      what each picture should show, as the network takes it: labels (B,), tokens (B, L), or None
     count     how many pictures, where cond does not tell
     guidance  w: 0 ignores cond, 1 obeys, above 1 insists
-    sampler   "ddpm", "ddim" or "dpmpp_2m"; steps: network calls per picture; spacing: where, of schedules.SPACINGS
+    sampler   a name in samplers.SAMPLERS; steps: network calls per picture; spacing: where, of schedules.SPACINGS
     seed      of the first noise and of the fresh noise of every step
     size      height and width
     clip      whether every guess of x0 is kept in [-1, 1]
@@ -98,9 +98,8 @@ def draw(model: Denoiser, request: Request) -> Iterator[Step]:
     denoise = inner if request.cond is None else guidance.guide(inner, request.cond.to(device), request.guidance)
     if request.clip:
         denoise = guidance.clip(denoise, model.schedule)
-    extra = {} if request.sampler == "dpmpp_2m" else {"generator": generator}
-    path = {"steps": request.steps, "spacing": request.spacing}
-    return SAMPLERS[request.sampler](denoise, noise, model.schedule, **path, **extra)
+    path = {"steps": request.steps, "spacing": request.spacing, "generator": generator}
+    return SAMPLERS[request.sampler](denoise, noise, model.schedule, **path)
 
 
 def pictures(model: Denoiser, request: Request, progress: Callable = lambda steps, total: steps) -> Tensor:

@@ -69,7 +69,7 @@ def test_whatever_is_wrong_is_one_sentence_and_the_page_lives_on(client):
         (dict(guidance=[1]), r"guidance is \[1\], but should be a valid number"),
         (dict(guidance=-0.5), "guidance is -0.5, but"),
         (dict(seed=2**31), "seed is 2147483648, but"),
-        (dict(sampler="euler"), "sampler is 'euler', but should be 'ddpm', 'ddim' or 'dpmpp_2m'"),
+        (dict(sampler="euler"), "sampler is 'euler', but should be 'ddpm', 'ddim', 'dpmpp_2m' or 'dpmpp_2m_sde'"),
         (dict(text=""), "this asks for 0 pictures; write digits, with spaces between them, for 1 to 40 of them"),
         (dict(text="3 " * 41), "this asks for 41 pictures"),
         (dict(text="3" * 3000), "text is .*should have at most 2000 characters"),

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -20,11 +21,9 @@ from diffusion101.training.recipe import Model, Recipe
 
 CONFIG = UNetConfig(levels=(Level(16), Level(16)), time=16, condition=Labels(10))
 SAMPLERS = {
-    "ddpm": samplers.ddpm,
-    "ddpm-beta": lambda *a, **k: samplers.ddpm(*a, **k, variance="beta"),
-    "ddim": samplers.ddim,
-    "ddim-half": lambda *a, **k: samplers.ddim(*a, **k, eta=0.5),
-    "dpmpp_2m": samplers.dpmpp_2m,
+    "ddpm-beta": partial(samplers.ddpm, variance="beta"),
+    "ddim-half": partial(samplers.ddim, eta=0.5),
+    **samplers.SAMPLERS,
 }
 
 

@@ -86,7 +86,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--steps many", "argument --steps: invalid int value: 'many'"),
         ("--guidance nan", "the guidance is nan; it must be a finite number"),
         ("--guidance inf", "the guidance is inf"),
-        ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
+        ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m, dpmpp_2m_sde"),
         ("--spacing even", "unknown spacing 'even'; there are uniform, log_snr, karras"),
         ("--count 0", "the count of pictures is 0; it must be at least 1"),
         ("--count -3", "the count of pictures is -3"),

@@ -27,7 +27,7 @@ def noise(n, height, width, seed):
 
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
-@pytest.mark.parametrize("sampler, spacing", list(zip(samplers.SAMPLERS, schedules.SPACINGS)))
+@pytest.mark.parametrize("sampler, spacing", list(zip(samplers.SAMPLERS, [*schedules.SPACINGS, "uniform"])))
 def test_a_request_is_what_the_parts_would_do_by_hand(sampler, spacing, scale, clip):
     """Guidance, sampler, number of steps, spacing, seed and clipping all take effect."""
     m, cond = model(Labels(10)), torch.tensor([3, 7])
@@ -39,8 +39,7 @@ def test_a_request_is_what_the_parts_would_do_by_hand(sampler, spacing, scale, c
         denoise = guidance.clip(denoise, m.schedule)
     g = torch.Generator().manual_seed(5)
     x = torch.randn(2, 1, 8, 12, generator=g)
-    extra = {} if sampler == "dpmpp_2m" else {"generator": g}  # the same generator goes on
-    expected = list(samplers.SAMPLERS[sampler](denoise, x, m.schedule, **path, **extra))
+    expected = list(samplers.SAMPLERS[sampler](denoise, x, m.schedule, **path, generator=g))  # the same one goes on
     assert [step.t for step in steps] == [step.t for step in expected] == m.schedule.times(4, spacing)[1:]
     for a, b in zip(steps, expected):
         torch.testing.assert_close(a.x, b.x, rtol=1e-4, atol=1e-4)
@@ -93,7 +92,7 @@ def test_the_bar_sees_every_step():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(sampler="euler"), "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m"),
+        (dict(sampler="euler"), "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m, dpmpp_2m_sde"),
         (dict(spacing="linear"), "unknown spacing 'linear'; there are uniform, log_snr, karras"),
         (dict(guidance=float("nan")), "the guidance is nan"),
         (dict(guidance=float("inf")), "the guidance is inf"),

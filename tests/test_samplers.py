@@ -1,6 +1,7 @@
 """Samplers against a mixture whose exact denoiser is known, then against diffusers' frozen answers."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import mixture
@@ -16,10 +17,12 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules.json").read_t
 KINDS = ["linear", "cosine"]
 SAMPLERS = {
     "ddpm": samplers.ddpm,
-    "ddpm-beta": lambda *a, **k: samplers.ddpm(*a, **k, variance="beta"),
+    "ddpm-beta": partial(samplers.ddpm, variance="beta"),
     "ddim": samplers.ddim,
-    "ddim-half": lambda *a, **k: samplers.ddim(*a, **k, eta=0.5),
-    "dpmpp_2m": lambda *a, generator, **k: samplers.dpmpp_2m(*a, **k),
+    "ddim-half": partial(samplers.ddim, eta=0.5),
+    "dpmpp_2m": samplers.dpmpp_2m,
+    "dpmpp_2m-half": partial(samplers.dpmpp_2m, eta=0.5),
+    "dpmpp_2m_sde": partial(samplers.dpmpp_2m, eta=1.0),
 }
 # largest errors allowed in (share, centre, width) of the modes: about twice what 4,000 samples showed,
 # of which 0.01, 0.01 and 0.05 are there between two sets of real samples
@@ -108,7 +111,7 @@ def test_noise_comes_from_the_generators_device():
     assert next(steps).x.device.type == "meta"
 
 
-@pytest.mark.parametrize("name, noisy", [("ddpm", True), ("ddim", False), ("dpmpp_2m", False)])
+@pytest.mark.parametrize("name, noisy", [("ddpm", True), ("ddim", False), ("dpmpp_2m", False), ("dpmpp_2m_sde", True)])
 def test_who_adds_fresh_noise(name, noisy):
     """A denoiser that says 0 leaves only the first noise, shrunk, or fresh noise beside it; the last step adds none."""
     s, x = schedules.linear(), torch.ones(1000, 1)
@@ -137,6 +140,8 @@ def test_refuses():
     for eta in (1.5, -0.1, float("nan")):
         with pytest.raises(ValueError, match=f"eta is {eta}"):
             next(samplers.ddim(mixture.exact(s), torch.randn(2, 2), s, eta=eta))
+        with pytest.raises(ValueError, match=f"eta is {eta}"):
+            next(samplers.dpmpp_2m(mixture.exact(s), torch.randn(2, 2), s, eta=eta))
     with pytest.raises(ValueError, match="'posterior' or 'beta'"):
         next(samplers.ddpm(mixture.exact(s), torch.randn(2, 2), s, variance="large"))
 

@@ -36,7 +36,11 @@ PATH = ROOT / "assets" / "measured" / "09_sampling.json"
 BASES = ROOT / "runs" / "09"  # the judge's features of the pictures that all others are compared with
 EVALUATIONS = [1000, 250, 100, 40, 20, 10, 5]
 SCALES = [2.0, 1.0]
-AT_MOST = {"ddim": 100, "dpmpp_2m": 40}  # evaluations; what few steps cost is asked, and more of them cost time
+AT_MOST = {
+    "ddim": 100,
+    "dpmpp_2m": 40,
+    "dpmpp_2m_sde": 40,
+}  # evaluations; what few steps cost is asked, and more of them cost time
 SPACED = 20  # up to so many steps the spacing is varied; ddpm keeps the uniform one it was made with
 KEPT = ["accuracy", "recognised", "frechet", "precision", "recall"]
 

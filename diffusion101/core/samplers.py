@@ -5,6 +5,7 @@ s.times(steps, spacing). Noise is drawn on the generator's device, so that one s
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -81,6 +82,15 @@ def ddpm(
         yield step
 
 
+def split_noise(s: Schedule, t: int, r: int, eta: float) -> tuple[float, float]:
+    """Of the noise at r: the spread of what is fresh, and of what is left of that at t (Song et al. 2021, eq. 16)."""
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}; it must lie from 0 to 1")
+    a_t, a_r = s.exact[t].item(), s.exact[r].item()
+    fresh = eta * ((1 - a_r) / (1 - a_t) * (1 - a_t / a_r)) ** 0.5
+    return fresh, max(1 - a_r - fresh**2, 0.0) ** 0.5
+
+
 @torch.no_grad()
 def ddim(
     denoise: Denoise,
@@ -92,40 +102,49 @@ def ddim(
     spacing: str = "uniform",
 ) -> Iterator[Step]:
     """Song et al. 2021, eq. 12 and 16: eta = 0 adds no noise (one seed, one picture), eta = 1 is ddpm."""
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta is {eta}; it must lie from 0 to 1")
     times = s.times(steps, spacing)
     for t, r in zip(times, times[1:]):
+        sigma, rest = split_noise(s, t, r, eta)
         x0, eps = denoise(x, full(x, t))
-        a_t, a_r = s.exact[t].item(), s.exact[r].item()
-        sigma = eta * ((1 - a_r) / (1 - a_t) * (1 - a_t / a_r)) ** 0.5
-        x = a_r**0.5 * x0 + max(1 - a_r - sigma**2, 0.0) ** 0.5 * eps
+        x = s.exact[r].item() ** 0.5 * x0 + rest * eps
         if sigma > 0:
             x = x + sigma * draw_noise(x, generator)
         yield Step(r, x, x0)
 
 
 @torch.no_grad()
-def dpmpp_2m(denoise: Denoise, x: Tensor, s: Schedule, steps: int = 10, spacing: str = "uniform") -> Iterator[Step]:
+def dpmpp_2m(
+    denoise: Denoise,
+    x: Tensor,
+    s: Schedule,
+    steps: int = 10,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    spacing: str = "uniform",
+) -> Iterator[Step]:
     """DPM-Solver++(2M), Lu et al. 2022, algorithm 2: a straight line through the last two guesses of x0.
 
     Time is measured in lam = log(signal / noise). The first step has no guess before it and the last ends at
-    lam = infinity, so both are of first order.
+    lam = infinity, so both are of first order. eta as for ddim; with eta = 1 it is the paper's SDE-DPM-Solver++(2M).
     """
     times = s.times(steps, spacing)
     signal, noise = s.exact.sqrt(), (1 - s.exact).sqrt()
     lam = (signal / noise).log()
     before = None  # the guess one step ago, and how far in lam that step went
     for t, r in zip(times, times[1:]):
+        sigma, rest = split_noise(s, t, r, eta)
         x0 = denoise(x, full(x, t)).x0
         h = lam[r] - lam[t]
         guess = x0
         if before is not None and r > 0:
             x0_before, h_before = before
             guess = x0 + (h / h_before / 2).item() * (x0 - x0_before)
-        x = (noise[r] / noise[t]).item() * x - (signal[r] * torch.expm1(-h)).item() * guess
+        of_x = rest / noise[t].item()
+        x = of_x * x + (signal[r].item() - of_x * signal[t].item()) * guess
+        if sigma > 0:
+            x = x + sigma * draw_noise(x, generator)
         before = x0, h
         yield Step(r, x, x0)
 
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "dpmpp_2m_sde": partial(dpmpp_2m, eta=1.0)}

@@ -11,11 +11,12 @@ from .. import drawing
 from ..core import guidance
 from ..core.denoiser import Denoiser
 from ..core.process import q_sample
-from ..core.samplers import SAMPLERS, full
+from ..core.samplers import full
 from . import plot, widgets
 from .plot import Picture
 
 ERROR = (-0.05, 0.05)  # colours of a step's error; pictures go from -1 to 1
+THREE = ("ddpm", "ddim", "dpmpp_2m")  # who is looked at unless told otherwise
 
 
 class Look(NamedTuple):
@@ -41,7 +42,7 @@ class Look(NamedTuple):
 
 
 @torch.no_grad()
-def look(model: Denoiser, request: drawing.Request, names: Sequence[str] = tuple(SAMPLERS)) -> list[Look]:
+def look(model: Denoiser, request: drawing.Request, names: Sequence[str] = THREE) -> list[Look]:
     """Every step of the request's one picture, drawn by each of these samplers; request.sampler is not looked at.
 
     The reference of `error` is DDIM in single steps: T network calls on S pictures, guided, for the whole way.
@@ -68,12 +69,12 @@ def look(model: Denoiser, request: drawing.Request, names: Sequence[str] = tuple
     return looks
 
 
-def explore(looks: Sequence[Look], names: Sequence[str] = tuple(SAMPLERS)) -> None:
+def explore(looks: Sequence[Look], names: Sequence[str] = THREE) -> None:
     """A slider over the steps; viewers without a kernel see the guesses and errors of six of them."""
     widgets.explore(lambda step: show(looks[step - 1], names), film(looks, names), step=(1, len(looks), 1, 1))
 
 
-def show(now: Look, names: Sequence[str] = tuple(SAMPLERS)) -> Picture:
+def show(now: Look, names: Sequence[str] = THREE) -> Picture:
     """One step: a row for each sampler, and beside the pictures the RMS of the error."""
     fig, axes = plot.figure(len(names), 5, width=9.4, height=1.95 * len(names))
     grey, eps, error = ((-1, 1), "gray"), ((-3, 3), "RdBu"), (ERROR, "RdBu")
@@ -92,7 +93,7 @@ def show(now: Look, names: Sequence[str] = tuple(SAMPLERS)) -> Picture:
     return Picture(fig)
 
 
-def film(looks: Sequence[Look], names: Sequence[str] = tuple(SAMPLERS), panels: int = 6) -> Picture:
+def film(looks: Sequence[Look], names: Sequence[str] = THREE, panels: int = 6) -> Picture:
     """Some steps side by side: two rows for each sampler, its guess of x0 and the error of the step that it made."""
     last = len(looks) - 1
     chosen = [looks[i] for i in sorted({round(j * last / (panels - 1)) for j in range(panels)})]

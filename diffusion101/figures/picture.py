@@ -11,7 +11,7 @@ from matplotlib.ticker import LogFormatter
 DATA, NOISE, PREDICTION = "#0072B2", "#999999", "#D55E00"  # the same three colours in the whole course
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]  # Okabe & Ito
 MODELS = {"M1": "#E69F00", "M2": "#009E73", "M3": "#CC79A7", "M5": "#56B4E9"}  # of a curve named so, or "M1, ..."
-MODELS |= {"ddpm": "#E69F00", "ddim": "#56B4E9", "dpmpp_2m": "#CC79A7"}  # so for curves of samplers
+MODELS |= {"ddpm": "#E69F00", "ddim": "#56B4E9", "dpmpp_2m": "#CC79A7", "dpmpp_2m_sde": "#009E73"}  # of samplers
 DPI = 144  # shown at half size: sharp on fine screens
 LETTERS = 11  # points
 PIXELS = "pixels"  # marks a picture whose pixels are all to be equally large

@@ -18,6 +18,7 @@ T, STEPS = 1000, 8
 SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 SPACINGS = {"uniform": {}, "log_snr": {"use_lu_lambdas": True}, "karras": {"use_karras_sigmas": True}}
+SOLVERS = {"dpmpp_2m": "dpmsolver++", "dpmpp_2m_sde": "sde-dpmsolver++"}
 START = [-2.0, -0.3, 1.1]
 
 
@@ -53,12 +54,13 @@ def ddim(schedule: str, predict: str, eta: float) -> dict:
     return path(made, eta=eta, generator=torch.Generator().manual_seed(0))
 
 
-def dpmpp_2m(schedule: str, predict: str, spacing: str) -> dict:
+def dpmpp_2m(schedule: str, predict: str, spacing: str, algorithm: str) -> dict:
     """Other spacings make diffusers ask the network at rounded times; here its sigmas are those of these times."""
-    made = scheduler(DPMSolverMultistepScheduler, schedule, predict, final_sigmas_type="zero", **SPACINGS[spacing])
+    options = dict(algorithm_type=algorithm, final_sigmas_type="zero")
+    made = scheduler(DPMSolverMultistepScheduler, schedule, predict, **options, **SPACINGS[spacing])
     sigmas = (1 / made.alphas_cumprod - 1).sqrt()
     made.sigmas = torch.cat([sigmas[made.timesteps], torch.zeros(1)])
-    return path(made)
+    return path(made, generator=torch.Generator().manual_seed(0))
 
 
 def main() -> None:
@@ -74,9 +76,10 @@ def main() -> None:
             for eta in (0.0, 0.5):
                 case = about | {"sampler": "ddim", "options": {"eta": eta}}
                 golden["cases"].append(case | ddim(schedule, predict, eta))
-            for spacing in SPACINGS if schedule == "linear" else ["uniform"]:
-                case = about | {"sampler": "dpmpp_2m", "options": {"spacing": spacing}}
-                golden["cases"].append(case | dpmpp_2m(schedule, predict, spacing))
+            for (sampler, algorithm), spacing in product(SOLVERS.items(), SPACINGS):
+                if spacing == "uniform" or schedule == "linear":
+                    case = about | {"sampler": sampler, "options": {"spacing": spacing}}
+                    golden["cases"].append(case | dpmpp_2m(schedule, predict, spacing, algorithm))
     text = json.dumps(golden, indent=None)
     Path(__file__).with_name("samplers.json").write_text(text.replace('{"schedule"', '\n{"schedule"') + "\n")
 
