@@ -95,6 +95,8 @@ def drawing(sub: argparse.ArgumentParser, required: bool = False) -> None:
     sub.add_argument("--spacing", help=f"of the steps: {', '.join(SPACINGS)} (default {Order.spacing})")
     told = "0 ignores the prompt, 1 obeys, more insists (default: as the model was scored)"
     sub.add_argument("--guidance", type=float, help=told)
+    where = "guide only at times LOW < t <= HIGH (default: all the way)"
+    sub.add_argument("--interval", type=int, nargs=2, metavar=("LOW", "HIGH"), help=where)
     sub.add_argument("--seed", type=int, help=f"of the noise (default {Order.seed})")
     sub.add_argument("--lora", help="an adapter to put on the model: a name or a .safetensors file")
     sub.add_argument("--lora-scale", type=float, help="0 is the model without it, 1 what was trained (default 1)")

@@ -80,7 +80,8 @@ def sample(a: argparse.Namespace) -> None:
 
 def given(a: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """The options among these that the command line names."""
-    return {key: value for key in names if (value := getattr(a, key, None)) is not None}
+    found = {key: value for key in names if (value := getattr(a, key, None)) is not None}
+    return {key: tuple(value) if key == "interval" else value for key, value in found.items()}
 
 
 def ordered(a: argparse.Namespace) -> Order:
@@ -106,6 +107,7 @@ def asked(order: Order, model: Denoiser) -> Request:
     count = order.count if order.count is not None else len(words) if words else 40
     options = dict(sampler=order.sampler, steps=order.steps, spacing=order.spacing, seed=order.seed)
     options["guidance"] = usual_guidance(model) if order.guidance is None else order.guidance
+    options["interval"] = order.interval
     side = trained_size(model) if order.size is None else order.size
     request = Request(None, count, size=(side, side), **options)  # checks the count before a tensor is made of it
     if model.condition is None:
@@ -132,7 +134,7 @@ def numbered(words: Iterable[str], model: Denoiser) -> list[str]:
 def evaluate(a: argparse.Namespace) -> None:
     if a.json != "-":
         files.check_writable(Path(a.json))
-    how = given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance", "against"))
+    how = given(a, ("samples", "sampler", "steps", "spacing", "seed", "guidance", "interval", "against"))
     how = read(recipe.Score, how, "evaluate")
     model = opened(a, a.device)
     about = model.about.get("adapter", model.about)
@@ -176,8 +178,9 @@ def opened(order: Order | argparse.Namespace, device: str) -> Denoiser:
     if not abs(strength) < float("inf"):
         raise ValueError(f"--lora-scale is {strength}; it must be a finite number")
     model = checkpoint.load(order.model, usable(device))
-    if model.condition is None and order.guidance is not None:
-        raise ValueError(f"{order.model} takes no condition, so there is nothing that --guidance could strengthen")
+    for option in ("guidance", "interval"):
+        if model.condition is None and getattr(order, option) is not None:
+            raise ValueError(f"{order.model} takes no condition, so there is nothing that --{option} could strengthen")
     if order.lora:
         checkpoint.load_lora(model, order.lora, strength, order.merge)
     return model

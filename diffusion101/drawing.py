@@ -25,6 +25,7 @@ class Request:
     cond      what each picture should show, as the network takes it: labels (B,), tokens (B, L), or None
     count     how many pictures, where cond does not tell
     guidance  w: 0 ignores cond, 1 obeys, above 1 insists
+    interval  (low, high): guidance only at times low < t <= high, and w = 1 elsewhere; None: all the way
     sampler   a name in samplers.SAMPLERS; steps: network calls per picture; spacing: where, of schedules.SPACINGS
     seed      of the first noise and of the fresh noise of every step
     size      height and width
@@ -42,6 +43,7 @@ class Request:
     size: tuple[int, int] = (28, 28)
     clip: bool = True
     noise: Tensor | None = None
+    interval: tuple[int, int] | None = None
 
     def __post_init__(self):
         if self.sampler not in SAMPLERS:
@@ -49,6 +51,7 @@ class Request:
         known(self.spacing)
         if not math.isfinite(self.guidance):
             raise ValueError(f"the guidance is {self.guidance}; it must be a finite number")
+        guidance.check_interval(self.interval)
         count, height, width = self.shape
         if count < 1:
             raise ValueError(f"the count of pictures is {count}; it must be at least 1")
@@ -76,9 +79,12 @@ class Request:
         count, *size = self.shape
         return torch.randn(count, model.network.config.channels, *size, generator=generator)
 
-    def calls(self, model: Denoiser) -> int:
-        """Pictures that go through the network for one step of one picture: 2 where guidance compares."""
-        return 1 if self.cond is None or self.guidance in (0, 1) else 2
+    def evaluations(self, model: Denoiser) -> int:
+        """How often one picture goes through the network: at every step, and again where guidance compares."""
+        if self.cond is None or self.guidance in (0, 1):
+            return self.steps
+        low, high = self.interval or (0, model.schedule.T)
+        return sum(1 + (low < t <= high) for t in model.schedule.times(self.steps, self.spacing)[:-1])
 
 
 def draw(model: Denoiser, request: Request) -> Iterator[Step]:
@@ -96,6 +102,9 @@ def draw(model: Denoiser, request: Request) -> Iterator[Step]:
     model.network.check(noise[:1])
     inner = in_parts(model, at_once(request))
     denoise = inner if request.cond is None else guidance.guide(inner, request.cond.to(device), request.guidance)
+    if request.cond is not None and request.interval:
+        plain = guidance.guide(inner, request.cond.to(device), 1.0)
+        denoise = guidance.interval(denoise, plain, *request.interval)
     if request.clip:
         denoise = guidance.clip(denoise, model.schedule)
     path = {"steps": request.steps, "spacing": request.spacing, "generator": generator}
@@ -119,15 +128,14 @@ def at_once(request: Request) -> int:
 def seconds(model: Denoiser, request: Request) -> float:
     """About how long it will take to draw this, from one timed network call."""
     count, *size = request.shape
-    every = request.calls(model) * count  # pictures through the network in each step
-    few = min(every, at_once(request))
+    few = min(count, at_once(request))
     device = next(model.parameters()).device
     x = torch.zeros(few, model.network.config.channels, *size, device=device)
     t = torch.ones(few, dtype=torch.int64, device=device)
     for _ in range(2):  # the first warms up
         began = time.perf_counter()
         model(x, t).x0.sum().item()  # waits for the device
-    return (time.perf_counter() - began) * request.steps * every / few
+    return (time.perf_counter() - began) * request.evaluations(model) * count / few
 
 
 class in_parts:

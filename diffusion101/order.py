@@ -26,6 +26,7 @@ class Order:
     count: int | None = None
     size: int | None = None
     guidance: float | None = None
+    interval: tuple[int, int] | None = None
     sampler: str = Request.sampler
     steps: int = Request.steps
     spacing: str = Request.spacing

@@ -1316,6 +1316,41 @@ WRONG["order"] = {
 }
 
 
+def noisy(clean=lambda s, t, r: s.signal[t], noise=lambda s, t, r: s.noise[t], **parts):
+    def answer(x, guess, z, t, r, eta, s):
+        return danced(**parts)(guess, (x - clean(s, t, r) * guess) / noise(s, t, r), z, t, r, eta, s)
+
+    return answer
+
+
+def in_lam(x, guess, z, t, r, eta, s):
+    """At eta = 0 and 1 as the paper has it, in h = lam_r - lam_t; elsewhere the formula."""
+    if eta not in (0, 1):
+        return noisy()(x, guess, z, t, r, eta, s)
+    lam, ratio = (s.signal / s.noise).log(), s.noise[r] / s.noise[t]
+    h = lam[r] - lam[t]
+    if eta == 0:
+        return ratio * x + s.signal[r] * (1 - (-h).exp()) * guess
+    fresh = s.noise[r] * (1 - (-2 * h).exp()).sqrt() * z
+    return ratio * (-h).exp() * x + s.signal[r] * (1 - (-2 * h).exp()) * guess + fresh
+
+
+RIGHT["sde_step"] = [noisy(), in_lam]
+WRONG["sde_step"] = {
+    "x is not noise alone": noisy(clean=lambda s, t, r: 0),
+    "as much as x holds of it": noisy(clean=lambda s, t, r: 1),
+    "not signal_r": noisy(clean=lambda s, t, r: s.signal[r]),
+    "divide by noise_t": noisy(noise=lambda s, t, r: 1),
+    "not noise_r": noisy(noise=lambda s, t, r: s.noise[r]),
+    "sigma z is missing": noisy(fresh=lambda v: 0),
+    "Too much noise": noisy(left=lambda noise, v: noise),
+    "You ignored eta": noisy(sigma=lambda eta, v, t, r, s: danced_size(t, r, s)),
+    "changed places": lambda x, guess, z, t, r, eta, s: danced()(
+        guess, z, (x - s.signal[t] * guess) / s.noise[t], t, r, eta, s
+    ),
+}
+
+
 # Lesson 10
 
 

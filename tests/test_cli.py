@@ -86,6 +86,9 @@ def refuses(words, message, capsys, folder) -> None:
         ("--steps many", "argument --steps: invalid int value: 'many'"),
         ("--guidance nan", "the guidance is nan; it must be a finite number"),
         ("--guidance inf", "the guidance is inf"),
+        ("--interval 800 400", "the interval is 800 to 400; it must be 0 <= low < high"),
+        ("--interval 400", "argument --interval: expected 2 arguments"),
+        ("--model plain.safetensors --interval 400 800", "nothing that --interval could strengthen"),
         ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m, dpmpp_2m_sde"),
         ("--spacing even", "unknown spacing 'even'; there are uniform, log_snr, karras"),
         ("--count 0", "the count of pictures is 0; it must be at least 1"),
@@ -141,6 +144,7 @@ def test_sample_refuses(words, message, here, capsys):
         ("--samples -1", "samples is -1"),
         ("--steps 1001", "from 1 to T = 1000"),
         ("--guidance nan", "guidance is nan"),
+        ("--interval 5 5", "the interval is 5 to 5"),
         ("--spacing even", "'karras'"),
         ("--against 1001", "score.against is 1001; the schedule has only T = 1000"),
         ("--against -1", "against is -1"),
@@ -208,7 +212,7 @@ def test_again_refuses(here, capsys):
     "words",
     [
         "--model labels.safetensors --digits 3 7 --guidance 2 --sampler ddpm --seed 5 --count 5 --grid 3",
-        "--model tokens.safetensors --prompt 42 7_ 9",
+        "--model tokens.safetensors --prompt 42 7_ 9 --guidance 2 --interval 200 700",
         "--model labels.safetensors",
         "--model plain.safetensors --count 3 --sampler ddim",
         "--model 06-attention --lora 07-outline --lora-scale 0.5 --merge --digits 8 --steps 1",
@@ -291,7 +295,8 @@ def test_every_option_is_heard(here):
     defaults = "--guidance 1 --sampler dpmpp_2m --spacing uniform --seed 0"
     assert drawn("c", f"--model labels.safetensors --digits 3 7 {defaults}") == base
     words = ["--guidance 2", "--guidance 0", "--sampler ddim", "--sampler ddpm", "--seed 1", "--digits 3 8"]
-    words += ["--steps 4", "--spacing log_snr", "--spacing karras"]
+    words += ["--steps 4", "--spacing log_snr", "--spacing karras", "--sampler dpmpp_2m_sde"]
+    words += ["--guidance 2 --interval 0 500"]
     others = [drawn("d", f"--model labels.safetensors --digits 3 7 {word}") for word in words]
     assert len({base, *others}) == 1 + len(words)
     again = "--model labels.safetensors --sampler ddpm --steps 2 --seed 4"
@@ -344,14 +349,14 @@ def test_what_is_asked_for_is_drawn_in_that_order(here, monkeypatch):
 
 
 def test_evaluate_writes_json_and_says_what_it_used(here, capsys):
-    options = "--samples 12 --steps 2 --spacing karras --seed 5 --guidance 1.5"
+    options = "--samples 12 --steps 2 --spacing karras --seed 5 --guidance 1.5 --interval 100 1000"
     words = f"evaluate --model labels.safetensors {options}".split()
     assert main([*words, "--json", "new/scores.json"]) == 0
     said = "mnist could not be had when labels.safetensors was trained: it is scored on synthetic data"
     assert said in capsys.readouterr().err
     scores = json.loads((here / "new" / "scores.json").read_text())
     asked = {"model": "labels.safetensors", "samples": 12, "seed": 5, "steps": 2, "guidance": 1.5, "spacing": "karras"}
-    assert (asked | {"sampler": "dpmpp_2m", "data": "synthetic"}).items() <= scores.items()
+    assert (asked | {"sampler": "dpmpp_2m", "data": "synthetic", "interval": [100, 1000]}).items() <= scores.items()
     assert main(words) == 0 and json.loads(capsys.readouterr().out)["frechet"] == pytest.approx(scores["frechet"])
     assert main("evaluate --model of_mnist.safetensors --samples 10 --steps 1 --data synthetic".split()) == 0
     assert {"guidance": 2.5, "spacing": "uniform"}.items() <= json.loads(capsys.readouterr().out).items()

@@ -47,6 +47,24 @@ def test_a_request_is_what_the_parts_would_do_by_hand(sampler, spacing, scale, c
     torch.testing.assert_close(pictures(m, request), expected[-1].x.clamp(-1, 1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("ends, calls", [((10, 30), 6), ((0, 40), 8), ((30, 31), 4), (None, 8)])
+def test_guidance_in_an_interval(ends, calls):
+    """Guided after low and up to high, plain elsewhere, in as many calls as that takes; steps at 40, 30, 20, 10."""
+    m, cond, seen = model(Labels(10)), torch.tensor([3, 7]), []
+    request = Request(cond, guidance=3.0, steps=4, size=(8, 12), clip=False, interval=ends)
+    guided, plain = (guidance.guide(m, cond, w) for w in (3.0, 1.0))
+    denoise = guidance.interval(guided, plain, *ends) if ends else guided
+    *_, last = samplers.dpmpp_2m(denoise, noise(2, 8, 12, seed=0), m.schedule, 4)
+    m.network.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    torch.testing.assert_close(pictures(m, request), last.x.clamp(-1, 1), rtol=1e-4, atol=1e-4)
+    assert request.evaluations(m) == sum(seen) / 2 == calls
+
+
+@pytest.mark.parametrize("cond, w", [(None, 3.0), (torch.tensor([3, 7]), 1.0), (torch.tensor([3, 7]), 0.0)])
+def test_without_guidance_a_step_is_one_call(cond, w):
+    assert Request(cond, 2, guidance=w, steps=4).evaluations(model(Labels(10))) == 4
+
+
 def test_one_seed_one_picture_and_the_same_first_noise_as_by_hand():
     m = model()
     a, b, c = (pictures(m, Request(count=3, steps=2, seed=seed, size=(8, 8))) for seed in (1, 1, 2))
@@ -96,6 +114,8 @@ def test_the_bar_sees_every_step():
         (dict(spacing="linear"), "unknown spacing 'linear'; there are uniform, log_snr, karras"),
         (dict(guidance=float("nan")), "the guidance is nan"),
         (dict(guidance=float("inf")), "the guidance is inf"),
+        (dict(interval=(500, 400)), "the interval is 500 to 400; it must be 0 <= low < high"),
+        (dict(interval=(-1, 400)), "the interval is -1 to 400"),
         (dict(count=0), "the count of pictures is 0"),
         (dict(count=-1), "the count of pictures is -1"),
         (dict(cond=torch.zeros(0).long()), "the count of pictures is 0"),

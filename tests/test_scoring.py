@@ -136,7 +136,7 @@ def test_seen_and_unseen_numbers_are_told_apart(shades, monkeypatch, hidden):
         return flat(torch.where(fine[:, None], request.cond, (request.cond + 1) % 10))
 
     monkeypatch.setattr("diffusion101.scoring.score.pictures", draws)
-    how = Score(samples=150, sampler="ddim", steps=7, spacing="karras", guidance=1.5, seed=3)
+    how = Score(samples=150, sampler="ddim", steps=7, spacing="karras", guidance=1.5, seed=3, interval=(100, 900))
     scores = score_numbers(None, shades, hidden, how)
     wanted = {"seen": 1.0, "unseen": 0.0} if hidden else {"seen": 1.0}
     assert scores == {"samples": 150, "hidden": hidden, "real": 1.0} | wanted
@@ -144,7 +144,7 @@ def test_seen_and_unseen_numbers_are_told_apart(shades, monkeypatch, hidden):
     assert asked == ([set(seen(30)), set(unseen(30))] if hidden else [set(seen(0))])
     for request in requests:
         assert (request.sampler, request.steps, request.spacing) == ("ddim", 7, "karras")
-        assert (request.guidance, request.seed) == (1.5, 3)
+        assert (request.guidance, request.seed, request.interval) == (1.5, 3, (100, 900))
         assert len(request.cond) == 150 and request.size == (4, 8)
 
 
@@ -159,13 +159,14 @@ def test_a_model_is_drawn_as_asked_and_scored(shades, monkeypatch, name):
 
     monkeypatch.setattr("diffusion101.scoring.score.pictures", draws)
     monkeypatch.setattr("diffusion101.scoring.score.reference", lambda *a: shades)
-    how = Score(samples=40, sampler="ddpm", steps=9, spacing="log_snr", guidance=2.5, seed=4)
+    how = Score(samples=40, sampler="ddpm", steps=9, spacing="log_snr", guidance=2.5, seed=4, interval=(100, 900))
     scores = score_model(Denoiser(UNet(MILESTONES[name]), schedules.linear()), shades.test, how, train=shades.test)
     [request] = requests
     guided = 1.0 if name == "M3" else 2.5  # what is told nothing cannot be guided
     for told in (request, None):
         keys = ("sampler", "steps", "spacing", "guidance", "seed")
         assert [getattr(told, key) if told else scores[key] for key in keys] == ["ddpm", 9, "log_snr", guided, 4]
+    assert request.interval == scores.get("interval") == (None if name == "M3" else (100, 900))
     assert request.size == (4, 4) and request.shape[0] == 40
     assert scores["floor"]["nearest"] == 0 and scores["nearest"] < 0.01, "all are copies, but for rounding to bytes"
     assert ("accuracy" in scores) == (name != "M3") and scores.get("accuracy", 1.0) == 1.0

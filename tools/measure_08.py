@@ -70,8 +70,7 @@ def varied(name: str, images: int, samples: int) -> dict:
     best, random, how = step.run.ema.module.eval(), Random(chosen.score.seed), chosen.score
     asked = stream.draw(random, samples)
     cond = model.condition.parse([stream.say(scene, random) for scene in asked])
-    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
-    drawn = pictures(best, Request(cond, size=(stream.side,) * 2, **options))
+    drawn = pictures(best, Request(cond, size=(stream.side,) * 2, **how.options()))
     return {"images": step.images, "digit": shares(right(load_classifier(), drawn, asked))["digit"]}
 
 

@@ -50,7 +50,7 @@ def plan(model: Denoiser, scales: list[float], evaluations: list[int]) -> Iterat
     most = max(evaluations)
     for w in scales:
         for count in [most, *sorted(set(evaluations) - {most})]:
-            steps, rest = divmod(count, Request(model.condition.spread(1), guidance=w).calls(model))
+            steps, rest = divmod(count, Request(model.condition.spread(1), guidance=w, steps=1).evaluations(model))
             if rest:
                 continue  # 5 evaluations with guidance would be two steps and a half
             for sampler in SAMPLERS:

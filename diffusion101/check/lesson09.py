@@ -1,4 +1,4 @@
-"""Lesson 09: a step of DDIM, a step of DPM-Solver++(2M), and how fast an error falls."""
+"""Lesson 09: steps of DDIM and of DPM-Solver++(2M), without and with fresh noise; how fast an error falls."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from ..core.schedules import Schedule, cosine, linear
 from .exercise import exercise, normal
 
-__all__ = ["ddim_step", "order", "second_order_step"]
+__all__ = ["ddim_step", "order", "sde_step", "second_order_step"]
 
 
 @exercise(
@@ -142,3 +142,30 @@ def second_order_step(
 def order(n: int, error_n: float, m: int, error_m: float) -> float:
     """order(n, error_n, m, error_m): the p of error = constant / steps**p, from the errors of n and of m steps."""
     return math.log(error_n / error_m) / math.log(m / n)
+
+
+@exercise(
+    cases=lambda: [
+        (normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=1), normal(2, 1, 4, 4, seed=2), t, r, eta, s)
+        for t, r, eta, s in ((900, 600, 0.5, cosine()), (500, 350, 1.0, linear()), (300, 100, 0.0, cosine()))
+    ],
+    done="Correct: eta = 0 is DPM-Solver++(2M), and eta = 1 is SDE-DPM-Solver++(2M).",
+    mistakes={
+        "x is not noise alone: take signal_t times the guess out of it first.": dict(clean=0),
+        "Take the guess out of x as much as x holds of it: signal_t times.": dict(clean=1),
+        "x stands at t: what it holds of the guess is signal_t times it, not signal_r.": dict(clean="r"),
+        "What is left of x without the guess is noise_t times eps: divide by noise_t.": dict(noise=1),
+        "What is left of x without the guess is noise_t times eps, not noise_r.": dict(noise="r"),
+        "The fresh noise sigma z is missing.": dict(fresh=0),
+        "Too much noise: the variance of sigma z must be taken away from that of eps.": dict(under="all"),
+        "You ignored eta: it is a factor of sigma.": dict(sigma="1"),
+        "eps and z have changed places.": dict(swap=True),
+    },
+)
+def sde_step(
+    x: Tensor, guess: Tensor, z: Tensor, t: int, r: int, eta: float, s: Schedule, clean="t", noise="t", **slip
+) -> Tensor:
+    """sde_step(x, guess, z, t, r, eta, s): x_r from x at t and the solver's guess of x0; z is the fresh noise."""
+    signals, noises = ({"t": table[t].item(), "r": table[r].item()} for table in (s.signal, s.noise))
+    eps = (x - signals.get(clean, clean) * guess) / noises.get(noise, noise)
+    return ddim_step.right(guess, eps, z, t, r, eta, s, **slip)

@@ -42,11 +42,18 @@ def interval(guided: Denoise, plain: Denoise, low: int, high: int) -> Denoise:
 
     All pictures of a call are at the same t, as in every sampler here, so only one of the two is asked.
     """
+    check_interval((low, high))
 
     def denoise(x: Tensor, t: Tensor) -> Denoised:
         return guided(x, t) if low < t[0] <= high else plain(x, t)
 
     return denoise
+
+
+def check_interval(ends: tuple[int, int] | None) -> None:
+    """ValueError unless 0 <= low < high, or there is no interval."""
+    if ends is not None and not 0 <= ends[0] < ends[1]:
+        raise ValueError(f"the interval is {ends[0]} to {ends[1]}; it must be 0 <= low < high")
 
 
 def clip(denoise: Denoise, s: Schedule, low: float = -1.0, high: float = 1.0) -> Denoise:

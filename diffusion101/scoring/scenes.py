@@ -123,7 +123,7 @@ def score_scenes(
     """
     device = next(model.parameters()).device
     classifier, test = load_classifier(device=device), test.to(device)
-    options = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed, guidance=how.guidance)
+    options = how.options()
     scores = {}
     for count in range(1, things + 1):
         random, rows = Random(how.seed), {}

@@ -54,8 +54,7 @@ def score_model(
     device = next(model.parameters()).device
     real = reference(test.to(device), how.samples, how.seed)
     cond = model.condition.spread(how.samples) if model.condition else None
-    options = dict(sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
-    options["guidance"] = how.guidance if cond is not None else 1.0
+    options = how.options(asked=cond is not None)
     size = tuple(test.images.shape[2:])
     request = Request(cond, how.samples, size=size, **options)
     drawn = pictures(model, request, bar)
@@ -81,8 +80,7 @@ def score_numbers(
     """Share of two-digit numbers with both digits right: seen, unseen, and real ones; how.samples of each kind."""
     height, width = real.test.images.shape[2:]
     kinds = {"seen": seen(hidden)} | ({"unseen": unseen(hidden)} if hidden else {})
-    options = dict(guidance=how.guidance, sampler=how.sampler, steps=how.steps, spacing=how.spacing, seed=how.seed)
-    options["size"] = (height, 2 * width)
+    options = how.options() | {"size": (height, 2 * width)}
     shares = {}
     for kind, numbers in kinds.items():
         asked = torch.tensor(numbers)[torch.arange(how.samples) % len(numbers)]  # (N, 2)

@@ -10,7 +10,7 @@ import torch
 import yaml
 from pydantic import Field
 
-from ..core import schedules
+from ..core import guidance, schedules
 from ..core.denoiser import LOSSES
 from ..core.process import PREDICTIONS, WEIGHTS
 from ..core.samplers import SAMPLERS
@@ -143,6 +143,7 @@ class Preview(Part):
 class Score(Part):
     """How the finished model draws the pictures it is judged by; samples 0: not at all.
 
+    interval: guidance only at times low < t <= high; None: all the way.
     against: the Fréchet distance is compared with that of ddpm in so many steps from the same noise; 0: it is not.
     """
 
@@ -153,6 +154,16 @@ class Score(Part):
     guidance: float = 2.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     against: Annotated[int, Field(ge=0)] = 0
+    interval: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        guidance.check_interval(self.interval)
+
+    def options(self, asked: bool = True) -> dict[str, Any]:
+        """What a Request takes of it; where nothing is asked for, nothing is guided."""
+        found = {key: getattr(self, key) for key in ("sampler", "steps", "spacing", "seed")}
+        found["guidance"] = self.guidance if asked else 1.0
+        return found | ({"interval": self.interval} if asked and self.interval else {})
 
 
 @dataclass(frozen=True)

@@ -112,13 +112,13 @@ class DenoiserTask:
             return 0.0
         height, width = test.images.shape[2:]
         cond = model.condition.spread(how.samples) if model.condition else None
-        steps = how.steps + how.against
-        single = Request(cond, how.samples, how.guidance, how.sampler, steps, size=(height, width))
-        total = seconds(model, single) + seconds_to_judge(load_judge(test.name, next(model.parameters()).device), test)
+        single = Request(cond, how.samples, size=(height, width), **how.options(asked=cond is not None))
+        total = seconds_to_judge(load_judge(test.name, next(model.parameters()).device), test)
+        total += sum(seconds(model, replace(single, steps=steps)) for steps in (how.steps, how.against) if steps)
         if hidden is None:
             return total
         kinds = 2 if hidden else 1  # seen numbers, and unseen ones
-        return total + kinds * seconds(model, replace(single, steps=how.steps, size=(height, 2 * width)))
+        return total + kinds * seconds(model, replace(single, size=(height, 2 * width)))
 
 
 class TextTask(DenoiserTask):
@@ -151,7 +151,7 @@ class TextTask(DenoiserTask):
         if not how.samples:
             return 0.0
         size = (data.size, data.size)
-        single = Request(model.condition.spread(how.samples), 0, how.guidance, how.sampler, how.steps, size=size)
+        single = Request(model.condition.spread(how.samples), size=size, **how.options())
         return 2 * data.scenes * seconds(model, single)  # seen scenes, and held out ones
 
 
