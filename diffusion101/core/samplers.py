@@ -125,7 +125,7 @@ def dpmpp_2m(
     """DPM-Solver++(2M), Lu et al. 2022, algorithm 2: a straight line through the last two guesses of x0.
 
     Time is measured in lam = log(signal / noise). The first step has no guess before it and the last ends at
-    lam = infinity, so both are of first order. eta as for ddim; with eta = 1 it is the paper's SDE-DPM-Solver++(2M).
+    lam = infinity, so both are of first order. eta: fresh noise as in ddim; 1 is the paper's SDE-DPM-Solver++(2M).
     """
     times = s.times(steps, spacing)
     signal, noise = s.exact.sqrt(), (1 - s.exact).sqrt()
