@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diffusion101 import samplers, schedules
+from diffusion101.core.process import Denoised
 
 EACH = pytest.mark.parametrize("spacing", schedules.SPACINGS)
 FINE = 10_000  # times, lest whole numbers hide what few steps do
@@ -52,3 +53,28 @@ def test_every_sampler_and_spacing_reaches_the_mean_and_the_covariance(kind, sam
     covariance = (mixture.WEIGHTS * away.T) @ away + mixture.STD**2 * torch.eye(2)
     assert (last.x.mean(0) - mean).abs().max() < 0.04
     assert (torch.cov(last.x.T) - covariance).abs().max() < 0.04
+
+
+@EACH
+@pytest.mark.parametrize("kind", schedules.KINDS)
+@pytest.mark.parametrize("name, order", [("ddpm", 1), ("dpmpp_2m_sde", 2)])
+def test_order_of_the_spread_with_fresh_noise(name, order, kind, spacing, monkeypatch):
+    """Nothing is drawn here. Where the data is normal every step is linear, so x is a sum of independent noises. Each
+    of them is an axis of its own, and the squared length of x is its variance."""
+    s, std = fine(kind), 0.5
+    signal, noise = s.exact.sqrt(), (1 - s.exact).sqrt()
+
+    def denoise(x, t):
+        a, b = signal[t[0]], noise[t[0]]
+        x0 = a * std**2 / ((a * std) ** 2 + b**2) * x
+        return Denoised(x0, (x - a * x0) / b)
+
+    def miss(steps):
+        first, *axes = torch.eye(steps, dtype=torch.float64)  # the last step draws none
+        monkeypatch.setattr(samplers, "draw_noise", lambda x, generator: axes.pop())
+        *_, last = samplers.SAMPLERS[name](denoise, first, s, steps=steps, spacing=spacing)
+        assert not axes
+        return abs(last.x.square().sum().item() - std**2)
+
+    few, many = miss(160), miss(640)
+    assert math.log(few / many, 4) == pytest.approx(order, abs=0.35), f"{few:.1e}, then {many:.1e}"
