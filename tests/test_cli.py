@@ -90,7 +90,7 @@ def refuses(words, message, capsys, folder) -> None:
         ("--interval 400", "argument --interval: expected 2 arguments"),
         ("--model plain.safetensors --interval 400 800", "nothing that --interval could strengthen"),
         ("--sampler euler", "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m, dpmpp_2m_sde"),
-        ("--spacing even", "unknown spacing 'even'; there are uniform, log_snr, karras"),
+        ("--spacing even", "unknown spacing 'even'; there are uniform, log_snr, karras, karras_cut"),
         ("--count 0", "the count of pictures is 0; it must be at least 1"),
         ("--count -3", "the count of pictures is -3"),
         ("--count 1000000000000", "1,000,000,000,000 pictures of 8 x 8 are too much"),

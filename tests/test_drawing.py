@@ -27,7 +27,7 @@ def noise(n, height, width, seed):
 
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
-@pytest.mark.parametrize("sampler, spacing", list(zip(samplers.SAMPLERS, [*schedules.SPACINGS, "uniform"])))
+@pytest.mark.parametrize("sampler, spacing", list(zip(samplers.SAMPLERS, schedules.SPACINGS)))
 def test_a_request_is_what_the_parts_would_do_by_hand(sampler, spacing, scale, clip):
     """Guidance, sampler, number of steps, spacing, seed and clipping all take effect."""
     m, cond = model(Labels(10)), torch.tensor([3, 7])
@@ -111,7 +111,7 @@ def test_the_bar_sees_every_step():
     "options, message",
     [
         (dict(sampler="euler"), "unknown sampler 'euler'; there are ddpm, ddim, dpmpp_2m, dpmpp_2m_sde"),
-        (dict(spacing="linear"), "unknown spacing 'linear'; there are uniform, log_snr, karras"),
+        (dict(spacing="linear"), "unknown spacing 'linear'; there are uniform, log_snr, karras, karras_cut"),
         (dict(guidance=float("nan")), "the guidance is nan"),
         (dict(guidance=float("inf")), "the guidance is inf"),
         (dict(interval=(500, 400)), "the interval is 500 to 400; it must be 0 <= low < high"),

@@ -83,8 +83,8 @@ def uniform_times(s: Schedule, steps: int) -> list[int]:
     return [round(s.T * (steps - i) / steps) for i in range(1, steps + 1)]
 
 
-def even_times(place: Callable[[Tensor], Tensor]) -> Callable[[Schedule, int], list[int]]:
-    """Equal steps in place(sigma), sigma = noise / signal, from T to 1, and a last step to 0.
+def even_times(place: Callable[[Tensor], Tensor], least: float = 0.0) -> Callable[[Schedule, int], list[int]]:
+    """Equal steps in place(sigma), sigma = noise / signal, from T to 1 or to sigma = least, and a last step to 0.
 
     At t = 0 sigma is 0, and its logarithm infinitely far away: so the last step is whatever remains. Beyond MOST_NOISE
     nothing can be told apart, so T stands at MOST_NOISE if it lies above: the clipped last beta of `cosine` ends at
@@ -92,8 +92,10 @@ def even_times(place: Callable[[Tensor], Tensor]) -> Callable[[Schedule, int], l
     """
 
     def spaced(s: Schedule, steps: int) -> list[int]:
-        places = place((1 / s.exact[1:] - 1).sqrt().clamp(max=MOST_NOISE))  # (T,), rising
-        wished = torch.linspace(places[-1], places[0], steps, dtype=torch.float64)[1:]
+        sigma = (1 / s.exact[1:] - 1).sqrt().clamp(max=MOST_NOISE)
+        places = place(sigma)  # (T,), rising
+        lowest = place(sigma[0].clamp(min=min(least, sigma[-1].item())))
+        wished = torch.linspace(places[-1], lowest, steps, dtype=torch.float64)[1:]
         above = torch.searchsorted(places, wished).clamp(min=1)
         nearer = (wished - places[above - 1] < places[above] - wished).long()  # to the place below
         return [*(above - nearer + 1).tolist(), 0]
@@ -106,6 +108,7 @@ SPACINGS = {
     "uniform": uniform_times,
     "log_snr": even_times(torch.log),  # equal steps in lam = log(signal / noise): DPM-Solver, Lu et al. 2022
     "karras": even_times(lambda sigma: sigma ** (1 / 7)),  # Karras et al. 2022, eq. 5 with rho = 7
+    "karras_cut": even_times(lambda sigma: sigma ** (1 / 7), least=0.1),  # the same with sigma_min = 0.1
 }
 
 

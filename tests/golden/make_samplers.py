@@ -18,6 +18,7 @@ T, STEPS = 1000, 8
 SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 SPACINGS = {"uniform": {}, "log_snr": {"use_lu_lambdas": True}, "karras": {"use_karras_sigmas": True}}
+SPACINGS["karras_cut"] = SPACINGS["karras"] | {"sigma_min": 0.1}
 SOLVERS = {"dpmpp_2m": "dpmsolver++", "dpmpp_2m_sde": "sde-dpmsolver++"}
 START = [-2.0, -0.3, 1.1]
 
@@ -30,7 +31,9 @@ def answer(x: torch.Tensor, t: int) -> torch.Tensor:
 def scheduler(kind, schedule: str, predict: str, **options):
     """One of diffusers' schedulers, told its number of steps."""
     common = dict(beta_schedule=SCHEDULES[schedule], prediction_type=PREDICTIONS[predict], timestep_spacing="trailing")
+    lowest = {"sigma_min": options.pop("sigma_min", None)}  # read from the configuration, but no option of its own
     made = kind(T, **common, **options)
+    made.register_to_config(**lowest)
     made.set_timesteps(STEPS)
     return made
 
