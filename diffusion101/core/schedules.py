@@ -103,12 +103,17 @@ def even_times(place: Callable[[Tensor], Tensor], least: float = 0.0) -> Callabl
     return spaced
 
 
+def root(sigma: Tensor) -> Tensor:
+    """What grows evenly in Karras et al. 2022, eq. 5, with rho = 7."""
+    return sigma ** (1 / 7)
+
+
 # What a sampler's steps share out equally: functions (Schedule, steps) -> the times wished for after T, the last one 0.
 SPACINGS = {
     "uniform": uniform_times,
     "log_snr": even_times(torch.log),  # equal steps in lam = log(signal / noise): DPM-Solver, Lu et al. 2022
-    "karras": even_times(lambda sigma: sigma ** (1 / 7)),  # Karras et al. 2022, eq. 5 with rho = 7
-    "karras_cut": even_times(lambda sigma: sigma ** (1 / 7), least=0.1),  # the same with sigma_min = 0.1
+    "karras": even_times(root),
+    "karras_cut": even_times(root, least=0.1),  # with sigma_min = 0.1
 }
 
 
