@@ -91,7 +91,7 @@ def training(sub: argparse.ArgumentParser) -> None:
 def drawing(sub: argparse.ArgumentParser, required: bool = False) -> None:
     sub.add_argument("--model", required=required, help="a name from assets/checkpoints, or a .safetensors file")
     sub.add_argument("--sampler", help=f"{', '.join(SAMPLERS)} (default {Order.sampler})")
-    sub.add_argument("--steps", type=int, help=f"network calls per picture (default {Order.steps})")
+    sub.add_argument("--steps", type=int, help=f"from noise to picture (default {Order.steps})")
     sub.add_argument("--spacing", help=f"of the steps: {', '.join(SPACINGS)} (default {Order.spacing})")
     told = "0 ignores the prompt, 1 obeys, more insists (default: as the model was scored)"
     sub.add_argument("--guidance", type=float, help=told)

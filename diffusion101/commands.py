@@ -81,7 +81,7 @@ def sample(a: argparse.Namespace) -> None:
 def given(a: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """The options among these that the command line names."""
     found = {key: value for key in names if (value := getattr(a, key, None)) is not None}
-    return {key: tuple(value) if key == "interval" else value for key, value in found.items()}
+    return found | ({"interval": tuple(found["interval"])} if "interval" in found else {})
 
 
 def ordered(a: argparse.Namespace) -> Order:

@@ -26,7 +26,7 @@ class Request:
     count     how many pictures, where cond does not tell
     guidance  w: 0 ignores cond, 1 obeys, above 1 insists
     interval  (low, high): guidance only at times low < t <= high, and w = 1 elsewhere; None: all the way
-    sampler   a name in samplers.SAMPLERS; steps: network calls per picture; spacing: where, of schedules.SPACINGS
+    sampler   a name in samplers.SAMPLERS; steps: how many; spacing: where, of schedules.SPACINGS
     seed      of the first noise and of the fresh noise of every step
     size      height and width
     clip      whether every guess of x0 is kept in [-1, 1]

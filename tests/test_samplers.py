@@ -16,13 +16,10 @@ from diffusion101.networks import Labels, Tokens
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules.json").read_text())
 KINDS = ["linear", "cosine"]
 SAMPLERS = {
-    "ddpm": samplers.ddpm,
     "ddpm-beta": partial(samplers.ddpm, variance="beta"),
-    "ddim": samplers.ddim,
     "ddim-half": partial(samplers.ddim, eta=0.5),
-    "dpmpp_2m": samplers.dpmpp_2m,
     "dpmpp_2m-half": partial(samplers.dpmpp_2m, eta=0.5),
-    "dpmpp_2m_sde": partial(samplers.dpmpp_2m, eta=1.0),
+    **samplers.SAMPLERS,
 }
 # largest errors allowed in (share, centre, width) of the modes: about twice what 4,000 samples showed,
 # of which 0.01, 0.01 and 0.05 are there between two sets of real samples

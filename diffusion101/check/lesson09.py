@@ -10,16 +10,15 @@ from .exercise import exercise, normal
 __all__ = ["ddim_step", "order", "sde_step", "second_order_step"]
 
 
+def three(*others: tuple) -> list[tuple]:
+    """Three pictures' worth of numbers (2, 1, 4, 4), the same in every case, and what else each case needs."""
+    return [(*(normal(2, 1, 4, 4, seed=seed) for seed in range(3)), *rest) for rest in others]
+
+
 @exercise(
-    cases=lambda: [
-        (normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=1), normal(2, 1, 4, 4, seed=2), t, r, eta, s)
-        for t, r, eta, s in (
-            (900, 600, 0.5, cosine()),
-            (500, 499, 1.0, linear()),
-            (300, 100, 0.0, cosine()),
-            (40, 0, 0.7, linear()),
-        )
-    ],
+    cases=lambda: three(
+        (900, 600, 0.5, cosine()), (500, 499, 1.0, linear()), (300, 100, 0.0, cosine()), (40, 0, 0.7, linear())
+    ),
     done="Correct: eta = 0 is DDIM, and eta = 1 is lesson 01's way back.",
     mistakes={
         "The root holds variances: noise_r² minus sigma², and you subtracted sigma.": dict(under="sigma"),
@@ -73,10 +72,7 @@ def ddim_step(
 
 
 @exercise(
-    cases=lambda: [
-        (normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=1), normal(2, 1, 4, 4, seed=2), before, t, r, s)
-        for before, t, r, s in ((900, 600, 400, cosine()), (400, 350, 30, linear()), (120, 50, 10, cosine()))
-    ],
+    cases=lambda: three((900, 600, 400, cosine()), (400, 350, 30, linear()), (120, 50, 10, cosine())),
     done="Correct: that is DPM-Solver++(2M), all but its first and last step.",
     mistakes={
         "That is DDIM's step: the guess is held constant, and the one before is not used.": dict(lean="none"),
@@ -145,10 +141,7 @@ def order(n: int, error_n: float, m: int, error_m: float) -> float:
 
 
 @exercise(
-    cases=lambda: [
-        (normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=1), normal(2, 1, 4, 4, seed=2), t, r, eta, s)
-        for t, r, eta, s in ((900, 600, 0.5, cosine()), (500, 350, 1.0, linear()), (300, 100, 0.0, cosine()))
-    ],
+    cases=lambda: three((900, 600, 0.5, cosine()), (500, 350, 1.0, linear()), (300, 100, 0.0, cosine())),
     done="Correct: eta = 0 is DPM-Solver++(2M), and eta = 1 is SDE-DPM-Solver++(2M).",
     mistakes={
         "x is not noise alone: take signal_t times the guess out of it first.": dict(clean=0),
